@@ -1,0 +1,176 @@
+"""Network namespaces: make, name, enter and remove them, as `ip netns` does, so that both see each other's.
+
+A namespace is named by a bind mount under `/run/netns`. Only threads enter namespaces (`setns` moves one thread, not the
+process), and only the threads of `Crew`, which come home after every job.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import os
+import queue
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TypeVar
+
+DIRECTORY = Path("/run/netns")
+
+_CLONE_NEWNET = 0x40000000
+_MS_BIND, _MS_REC, _MS_SHARED = 0x1000, 0x4000, 0x100000
+_MNT_DETACH = 2
+_libc = ctypes.CDLL(None, use_errno=True)
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+
+def _call(name: str, *arguments: object) -> None:
+    if getattr(_libc, name)(*arguments) != 0:
+        number = ctypes.get_errno()
+        raise OSError(number, f"{name}: {os.strerror(number)}")
+
+
+def prepare() -> None:
+    """Make `/run/netns` a shared mount, as `ip netns add` does, so that mounts made here are seen everywhere."""
+    DIRECTORY.mkdir(mode=0o755, parents=True, exist_ok=True)
+    where = os.fsencode(DIRECTORY)
+    try:
+        _call("mount", b"", where, b"none", _MS_SHARED | _MS_REC, None)
+    except OSError as problem:
+        if problem.errno != errno.EINVAL:
+            raise
+        _call("mount", where, where, b"none", _MS_BIND | _MS_REC, None)
+        _call("mount", b"", where, b"none", _MS_SHARED | _MS_REC, None)
+
+
+def is_mounted(name: str) -> bool:
+    """Whether a namespace of that name is there; a crash between making the file and mounting on it leaves a bare file."""
+    try:
+        return os.stat(DIRECTORY / name).st_dev == os.stat("/proc/self/ns/net").st_dev
+    except OSError:
+        return False
+
+
+def names(prefix: str) -> set[str]:
+    """Names under `/run/netns` that begin with `prefix`, whole or left half done by a crash."""
+    try:
+        return {name for name in os.listdir(DIRECTORY) if name.startswith(prefix)}
+    except FileNotFoundError:
+        return set()
+
+
+def open_named(name: str) -> int:
+    """A descriptor of the namespace of that name. Raises OSError (ENOENT) where there is none."""
+    if not is_mounted(name):
+        raise FileNotFoundError(errno.ENOENT, f"no network namespace {name}")
+    return os.open(DIRECTORY / name, os.O_RDONLY | os.O_CLOEXEC)
+
+
+def unmount(name: str) -> None:
+    """Take the name away; the namespace itself goes when nothing uses it any more. No error where there is none."""
+    path = DIRECTORY / name
+    while is_mounted(name):
+        _call("umount2", os.fsencode(path), _MNT_DETACH)
+    path.unlink(missing_ok=True)
+
+
+@contextmanager
+def inside(descriptor: int) -> Iterator[None]:
+    """Be in the namespace for the length of the block: this thread only, so for threads of a `Crew`."""
+    home = os.open("/proc/thread-self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        _call("setns", descriptor, _CLONE_NEWNET)
+        try:
+            yield
+        finally:
+            _call("setns", home, _CLONE_NEWNET)
+    finally:
+        os.close(home)
+
+
+@contextmanager
+def new() -> Iterator[None]:
+    """Be in a fresh nameless namespace for the length of the block; it vanishes afterwards unless it was mounted."""
+    home = os.open("/proc/thread-self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        _call("unshare", _CLONE_NEWNET)
+        try:
+            yield
+        finally:
+            _call("setns", home, _CLONE_NEWNET)
+    finally:
+        os.close(home)
+
+
+def mount_here(name: str) -> None:
+    """Give the namespace in which this thread is a name. A bare file of that name is used, a namespace is an error."""
+    path = DIRECTORY / name
+    if is_mounted(name):
+        raise FileExistsError(errno.EEXIST, f"there is a network namespace {name} already")
+    path.touch(mode=0o444)
+    _call("mount", b"/proc/thread-self/ns/net", os.fsencode(path), b"none", _MS_BIND, None)
+
+
+def read_setting(path: str) -> str:
+    """A setting under `/proc/sys/net` of the namespace in which this thread is; empty where there is none (a device's)."""
+    try:
+        descriptor = os.open(f"/proc/sys/net/{path}", os.O_RDONLY | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return ""
+    try:
+        return os.read(descriptor, 256).decode().strip()
+    finally:
+        os.close(descriptor)
+
+
+def write_setting(path: str, value: str) -> None:
+    """Set it, in that namespace only."""
+    descriptor = os.open(f"/proc/sys/net/{path}", os.O_WRONLY | os.O_CLOEXEC)
+    try:
+        os.write(descriptor, value.encode())
+    finally:
+        os.close(descriptor)
+
+
+class Crew:
+    """A few threads for work inside namespaces. Most of that work is system calls, during which others may run."""
+
+    def __init__(self, size: int) -> None:
+        self._jobs: queue.SimpleQueue[tuple[Callable[[], object], Future[object]] | None] = queue.SimpleQueue()
+        self._threads = [threading.Thread(target=self._work, name=f"netns-{n}", daemon=True) for n in range(size)]
+        for thread in self._threads:
+            thread.start()
+
+    def _work(self) -> None:
+        while (job := self._jobs.get()) is not None:
+            call, future = job
+            try:
+                future.set_result(call())
+            except BaseException as problem:
+                future.set_exception(problem)
+
+    def submit(self, call: Callable[[], R]) -> Future[R]:
+        """Have the call made by one of the threads."""
+        future: Future[R] = Future()
+        self._jobs.put((call, future))  # type: ignore[arg-type]
+        return future
+
+    def map(self, call: Callable[[T], R], items: Iterable[T]) -> list[R]:
+        """The call's results for all items, in order; what it raises is raised here, after all have run."""
+        futures = [self.submit(lambda item=item: call(item)) for item in items]  # type: ignore[misc]
+        problems = [future.exception() for future in futures]
+        for problem in problems:
+            if problem is not None:
+                raise problem
+        return [future.result() for future in futures]
+
+    def close(self) -> None:
+        """End the threads."""
+        for _ in self._threads:
+            self._jobs.put(None)
+        for thread in self._threads:
+            thread.join()

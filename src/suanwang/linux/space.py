@@ -1,0 +1,394 @@
+"""One namespace brought from what it holds to what it shall hold.
+
+A `Space` remembers what it left in the kernel, so a change is a comparison in memory and a few messages. Where nothing is
+remembered (after a start, or when told to look again) the kernel is read first; everything else is the same.
+
+The order within a namespace keeps it safe at every moment: filters stand before there are devices to filter, devices
+before what stands on them, and packets are forwarded last. What does not change is not touched.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import struct
+import sys
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from typing import Final
+
+from suanwang.linux import items, netns, nft
+from suanwang.linux.filters import Identity
+from suanwang.linux.items import Address, Key, Link, Message, Neighbour, Path, Policy
+from suanwang.linux.netlink import Socket, attributes
+from suanwang.linux.seen import Item, Seen, read
+from suanwang.linux.shaping import Redirect
+from suanwang.linux.tables import Table, change, whole
+from suanwang.linux.wanted import Wanted, proxy_delay
+
+_GONE: Final = {errno.ENOENT, errno.ESRCH, errno.EADDRNOTAVAIL, errno.ENODEV, errno.EINVAL}
+"""What the kernel says when asked to remove what isn't there (EINVAL: a queue that went with its device)."""
+
+_ROUNDS: Final = 3
+_NAME_FREE_S: Final = 2.0
+"""How long a number or name may stay taken by a device that is on its way out of a removed namespace."""
+
+Descriptor = Callable[[str], int]
+"""Opens the namespace of a logical name."""
+
+
+@dataclass(slots=True)
+class Space:
+    """A namespace: its name under `/run/netns` (empty: the node's own), what it shall hold and what it is known to hold."""
+
+    name: str
+    wanted: Wanted = field(default_factory=Wanted)
+    seen: Seen | None = None
+    inet: Table | None = None
+    netdev: Table | None = None
+    generation: int = -1
+    inode: int = 0
+    settings: dict[str, str] = field(default_factory=dict)
+    made: set[Key] = field(default_factory=set)
+    broken: set[str] = field(default_factory=set)
+    problems: dict[Identity, str] = field(default_factory=dict)
+    repaired: set[Identity] = field(default_factory=set)
+
+    def forget(self) -> None:
+        """Trust nothing that is remembered of what others may have changed (a generation guards the tables)."""
+        self.seen = None
+        if self.wanted.whole:
+            self.settings = {path: value for path, value in self.settings.items() if path.startswith("ipv4/neigh/")}
+
+    def begin(self, inode: int, fresh: bool) -> None:
+        """Start anew with another namespace of the same name; `fresh` if it has just been made and is empty."""
+        self.inode = inode
+        self.generation = -1
+        self.seen = None
+        self.settings = {}
+        self.inet = Table("inet") if fresh else None
+        self.netdev = Table("netdev") if fresh else None
+
+    def look(self) -> None:
+        """Read the namespace in which the calling thread is, as far as it isn't known."""
+        if self.seen is None:
+            with Socket() as route:
+                self.seen = read(route, self.wanted.whole)
+        wanted = self.wanted
+        if wanted.whole or wanted.inet or wanted.netdev or self.inet or self.netdev:
+            if nft.generation() != self.generation:
+                self.inet = self.netdev = None
+        else:
+            # Others' rules are theirs, and none of ours are wanted.
+            self.inet, self.netdev = wanted.inet, wanted.netdev
+        for path in (*wanted.settings, *wanted.last):
+            if path not in self.settings:
+                self.settings[path] = netns.read_setting(path)
+
+    def differs(self) -> bool:
+        """Whether there is anything to do."""
+        wanted = self.wanted
+        return (
+            self.seen is None
+            or self.inet != wanted.inet
+            or self.netdev != wanted.netdev
+            or bool(self.broken)
+            or any(self.seen.items.get(key) != item for key, item in wanted.items.items())
+            or any(key not in wanted.items and self._ours(key) for key in self.seen.items)
+            or any(self.settings.get(path) != value for path, value in wanted.settings.items())
+            or any(self.settings.get(path) != value for path, value in wanted.last.items())
+        )
+
+    def _ours(self, key: Key) -> bool:
+        """Whether something that isn't wanted is ours to remove."""
+        assert self.seen is not None
+        item = self.seen.items[key]
+        if isinstance(item, Link):
+            if item.device == "lo" or item.device in self.wanted.given:
+                return False
+            return self.wanted.whole or key in self.made
+        if self.wanted.whole or key in self.made:
+            return True
+        return isinstance(item, Address | Neighbour | Path | Policy) and key not in self.seen.foreign
+
+    def converge(self, underlay: int, descriptor: Descriptor) -> None:
+        """Make the namespace in which the calling thread is what it shall be.
+
+        What failed is in `problems` afterwards, whose things were changed in `repaired`.
+        """
+        wanted = self.wanted
+        self.problems = dict(wanted.wrong)
+        self.repaired = set()
+        self._settle(wanted.settings)
+        safe = self._filter("inet")
+        with Socket() as route:
+            if self.seen is None:
+                self.seen = read(route, self.wanted.whole)
+            self._links(route, underlay, descriptor)
+            self._filter("netdev")
+            for _ in range(_ROUNDS):
+                if not self._things(route):
+                    break
+                # An address that goes takes routes with it: look what is left.
+                self.seen = read(route, self.wanted.whole)
+        self.made = set(wanted.items)
+        self.broken = set()
+        if safe:
+            self._settle(wanted.last)
+        if wanted.whole or wanted.inet or wanted.netdev:
+            self.generation = nft.generation()
+
+    def _settle(self, settings: dict[str, str]) -> None:
+        for path, value in settings.items():
+            if self.settings.get(path) == value:
+                continue
+            try:
+                netns.write_setting(path, value)
+                self.settings[path] = value
+                self.repaired.update(self._owner(("link", "lo")))
+            except OSError as problem:
+                # What a device's setting lacks is the device, and that is told of it.
+                if problem.errno != errno.ENOENT:
+                    self._fail(("link", "lo"), f"setting {path}: {problem.strerror}")
+
+    def _owner(self, key: Key) -> list[Identity]:
+        owner = self.wanted.owners.get(key)
+        return [] if owner is None else [owner]
+
+    def _filter(self, family: str) -> bool:
+        """Bring one table about; whether it stands as wanted. Where a difference is refused, the whole is tried."""
+        old: Table | None = getattr(self, family)
+        new: Table = getattr(self.wanted, family)
+        if old == new:
+            return True
+        attempts = [whole(new)] if old is None else [change(old, new), whole(new)]
+        said = ""
+        for lines in attempts:
+            try:
+                nft.run(lines)
+            except nft.TransactionError as problem:
+                said = said or str(problem)
+                setattr(self, family, None)
+                continue
+            setattr(self, family, new)
+            self.repaired.update(self._owner(("link", "lo")))
+            return True
+        for owner in self._owner(("link", "lo")):
+            self.problems[owner] = f"nftables ({family}): {said}"
+        return False
+
+    def _links(self, route: Socket, underlay: int, descriptor: Descriptor) -> None:
+        seen, wanted = self._known(), self.wanted
+        there = {item.device: item for item in seen.items.values() if isinstance(item, Link)}
+        shall = {item.device: item for item in wanted.items.values() if isinstance(item, Link)}
+        gone = [name for name, link in there.items() if name not in shall and self._ours(link.key)]
+        stale = [
+            name
+            for name, link in shall.items()
+            if name in there and name not in wanted.given and (name in self.broken or there[name].mould != link.mould)
+        ]
+        self._delete(route, [*gone, *stale])
+        missing = [link for name, link in shall.items() if name not in seen.indexes]
+        self._create(route, missing, underlay, descriptor)
+        changed = [link for link in shall.values() if self._changed(link)]
+        self._change(route, changed)
+
+    def _change(self, route: Socket, changed: list[Link]) -> None:
+        if not changed:
+            return
+        seen = self._known()
+        before = [seen.items.get(link.key) for link in changed]
+        pairs = [(old if isinstance(old, Link) else None, link) for old, link in zip(before, changed, strict=True)]
+        problems, _ = route.batch([items.change(old, link) for old, link in pairs])
+        for position, link in enumerate(changed):
+            if position in problems:
+                self._fail(link.key, problems[position].message)
+            else:
+                seen.items[link.key] = link
+                self.repaired.update(self._owner(link.key))
+        if any(old is None or (old.mac, old.mtu_bytes) != (new.mac, new.mtu_bytes) for old, new in pairs):
+            # A device that gets another MAC loses its neighbours, one that was down has lost its routes.
+            self.seen = read(route, self.wanted.whole)
+        # Asking for a device makes the kernel notice at once that it is up; see Kernel._await_carrier.
+        route.batch([items.find(link.device) for link in changed])
+
+    def _known(self) -> Seen:
+        assert self.seen is not None
+        return self.seen
+
+    def _changed(self, link: Link) -> bool:
+        seen = self._known()
+        return link.device in seen.indexes and seen.items.get(link.key) != link
+
+    def _fail(self, key: Key, message: str) -> None:
+        owner = self.wanted.owners.get(key)
+        if owner is not None:
+            self.problems.setdefault(owner, message)
+
+    def _delete(self, route: Socket, devices: list[str]) -> None:
+        if not devices:
+            return
+        seen = self._known()
+        if any(getattr(seen.items.get(("link", name)), "kind", "") == "vxlan" for name in devices):
+            self.netdev = None if self.netdev else self.netdev
+        route.batch(items.delete_all([seen.indexes[name] for name in devices if name in seen.indexes]))
+        for name in devices:
+            self.repaired.update(self._owner(("link", name)) or self._owner(("link", "lo")))
+        seen.forget_devices(devices)
+
+    def _create(self, route: Socket, missing: list[Link], underlay: int, descriptor: Descriptor) -> None:
+        here = os.open("/proc/thread-self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
+        opened: dict[str, int] = {}
+        try:
+            local: list[tuple[Link, Message]] = []
+            for link in missing:
+                try:
+                    if link.kind == "vxlan":
+                        self._create_tunnel(items.create_vxlan(link, here), link, underlay)
+                    elif link.device in self.wanted.ends:
+                        end, logical = self.wanted.ends[link.device]
+                        if logical not in opened:
+                            opened[logical] = descriptor(logical)
+                        if link.device in self.broken:
+                            _remove_end(opened[logical], end.device)
+                        local.append((link, items.create_pair(link, end, opened[logical])))
+                    elif link.kind == "ifb":
+                        local.append((link, items.create_ifb(link)))
+                    else:
+                        self._fail(link.key, f"device {link.device} is not there")
+                except (OSError, struct.error) as problem:
+                    self._fail(link.key, _said(problem))
+            self._create_pairs(route, local, opened)
+        finally:
+            for number in (here, *opened.values()):
+                os.close(number)
+        self._number(route, missing)
+
+    def _create_tunnel(self, message: Message, link: Link, underlay: int) -> None:
+        end = time.monotonic() + _NAME_FREE_S
+        with netns.inside(underlay), Socket() as outside:
+            while True:
+                problems, _ = outside.batch([message])
+                if not problems:
+                    self.netdev = None if self.wanted.netdev else self.netdev
+                    return
+                # Namespaces are torn down in the background; their tunnels hold their numbers until then.
+                if problems[0].number != errno.EEXIST or time.monotonic() > end:
+                    self._fail(link.key, problems[0].message)
+                    return
+                time.sleep(0.005)
+
+    def _create_pairs(self, route: Socket, local: list[tuple[Link, Message]], opened: dict[str, int]) -> None:
+        problems, _ = route.batch([message for _, message in local])
+        for position, problem in problems.items():
+            link, message = local[position]
+            again = problem
+            if problem.number == errno.EEXIST and link.device in self.wanted.ends:
+                # The workload still has the end of a pair of another router.
+                end, logical = self.wanted.ends[link.device]
+                _remove_end(opened[logical], end.device)
+                second, _ = route.batch([message])
+                if not second:
+                    continue
+                again = second[0]
+            self._fail(link.key, again.message)
+
+    def _number(self, route: Socket, created: list[Link]) -> None:
+        """Learn the numbers of new devices; a title can only be given to a device that is there."""
+        seen = self._known()
+        _, answers = route.batch([items.find(link.device) for link in created])
+        titled = []
+        for position, body in answers.items():
+            link = created[position]
+            self.settings.pop(proxy_delay(link.device), None)
+            seen.indexes[link.device] = items.link_header.unpack_from(body)[2]
+            seen.peers[link.device] = int.from_bytes(attributes(body, 16).get(5, b""), sys.byteorder)
+            seen.items[link.key] = link
+            self.repaired.update(self._owner(link.key))
+            if link.alias:
+                titled.append(items.change(link, link))
+        route.batch(titled)
+
+    def _things(self, route: Socket) -> bool:
+        """Everything but devices. Whether something was removed that may have taken other things along."""
+        seen, wanted = self._known(), self.wanted
+        removed = [
+            item
+            for key, item in seen.items.items()
+            if not isinstance(item, Link) and key not in wanted.items and self._ours(key)
+        ]
+        added: list[Item] = []
+        for key, item in wanted.items.items():
+            present = seen.items.get(key)
+            if isinstance(item, Link) or present == item:
+                continue
+            if isinstance(present, Redirect):
+                removed.append(present)
+            added.append(item)
+        removed.sort(key=lambda item: -item.stage)
+        added.sort(key=lambda item: item.stage)
+        self._remove(route, removed)
+        self._add(route, added)
+        return any(isinstance(item, Address) for item in removed)
+
+    def _remove(self, route: Socket, removed: Iterable[Item]) -> None:
+        seen = self._known()
+        sent, messages = [], []
+        for item in removed:
+            assert not isinstance(item, Link)
+            seen.items.pop(item.key, None)
+            foreign = isinstance(item, Path) and item.key in seen.foreign
+            try:
+                messages.append((item.remove_foreign if foreign else item.remove)(seen.indexes))
+                sent.append(item)
+            except KeyError:
+                continue
+        problems, _ = route.batch(messages)
+        for position, problem in problems.items():
+            if problem.number not in _GONE:
+                seen.items[sent[position].key] = sent[position]
+                for owner in self._owner(("link", "lo")):
+                    self.problems[owner] = f"can't remove {sent[position]}: {problem.message}"
+        if sent and self.wanted.whole:
+            self.repaired.update(self._owner(("link", "lo")))
+
+    def _add(self, route: Socket, added: Iterable[Item]) -> None:
+        seen = self._known()
+        sent: list[Item] = []
+        messages: list[Message] = []
+        for item in added:
+            assert not isinstance(item, Link)
+            try:
+                fresh = [item.add(seen.indexes)]
+                if isinstance(item, Redirect):
+                    fresh.append(item.fill(seen.indexes))
+            except KeyError as problem:
+                self._fail(item.key, f"device {problem.args[0]} is not there")
+                continue
+            except (OSError, ValueError, struct.error) as problem:
+                self._fail(item.key, _said(problem))
+                continue
+            messages += fresh
+            sent += [item] * len(fresh)
+        problems, _ = route.batch(messages)
+        failed = set()
+        for position, problem in problems.items():
+            item = sent[position]
+            if problem.number == errno.EEXIST and isinstance(item, Policy):
+                continue
+            failed.add(item.key)
+            self._fail(item.key, problem.message)
+        for item in sent:
+            if item.key not in failed:
+                seen.items[item.key] = item
+                self.repaired.update(self._owner(item.key))
+
+
+def _said(problem: Exception) -> str:
+    return problem.strerror if isinstance(problem, OSError) and problem.strerror else str(problem)
+
+
+def _remove_end(namespace: int, device: str) -> None:
+    with netns.inside(namespace), Socket() as route:
+        route.batch([items.delete(device)])

@@ -1,0 +1,1 @@
+"""Measuring: what shall hold (Assertion), what probes found, and the figures that programs publish."""

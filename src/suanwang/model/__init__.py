@@ -1,0 +1,1 @@
+"""The language: resources, references, units, errors, and the registry of kinds."""

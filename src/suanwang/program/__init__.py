@@ -1,0 +1,1 @@
+"""The narrow waist: the NodeProgram, the whole desired state of one node, as pure data."""
