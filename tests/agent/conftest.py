@@ -139,7 +139,7 @@ class Peer:
 
     def wait_for(self, kind: type[T], fits: Callable[[T], bool] = lambda _: True, limit_s: float = LIMIT_S) -> T:
         """The latest message of that kind that fits, once there is one."""
-        return until(lambda: next((one for one in reversed(self.of(kind)) if fits(one)), None), limit_s)  # type: ignore[return-value]
+        return until(lambda: next((one for one in reversed(self.of(kind)) if fits(one)), None), limit_s)
 
     def applied(self, total: str, limit_s: float = LIMIT_S) -> wire.Report:
         return self.wait_for(wire.Report, lambda report: report.hash == total, limit_s)
@@ -158,7 +158,8 @@ class Process:
         code = (
             "import sys, msgspec; from suanwang.agent.main import Settings, run\n"
             "from suanwang.model.errors import SuanwangError\n"
-            "try: sys.exit(run(msgspec.convert(msgspec.json.decode(sys.argv[1]), Settings, dec_hook=lambda t, v: t(v))))\n"
+            "given = msgspec.json.decode(sys.argv[1])\n"
+            "try: sys.exit(run(msgspec.convert(given, Settings, dec_hook=lambda kind, value: kind(value))))\n"
             "except SuanwangError as problem: print(problem, file=sys.stderr); sys.exit(1)\n"
         )
         with self.log.open("w") as log:
@@ -260,3 +261,17 @@ def node(tmp_path: Path, peer: Peer) -> Iterator[Node]:
 def until_fixture() -> Callable[..., Any]:
     """`until(condition, limit_s)` waits."""
     return until
+
+
+@pytest.fixture
+def start_agent(tmp_path: Path) -> Iterator[Callable[..., Process]]:
+    """`start_agent(**settings)` starts an agent process."""
+    started: list[Process] = []
+
+    def start(**settings: Any) -> Process:
+        started.append(Process(tmp_path, **settings))
+        return started[-1]
+
+    yield start
+    for process in started:
+        process.end(signal.SIGKILL)

@@ -43,12 +43,12 @@ def connection(identity, peer, figures, received, **settings):
 
 async def eventually(condition, limit_s=20.0):
     async with asyncio.timeout(limit_s):
-        while not condition():
+        while not condition():  # noqa: ASYNC110, conditions of other threads set no event
             await asyncio.sleep(0.01)
 
 
 @contextlib.asynccontextmanager
-async def running(one):
+async def running(one, peer):
     task = asyncio.create_task(one.run())
     try:
         yield one
@@ -56,6 +56,15 @@ async def running(one):
         task.cancel()
         with contextlib.suppress(asyncio.CancelledError):
             await task
+        # TLS says goodbye after the socket is closed for us; the loop must live until then.
+        await asyncio.to_thread(peer.stop)
+        await eventually(lambda: not _open_transports())
+        peer.start()
+
+
+def _open_transports():
+    loop = asyncio.get_running_loop()
+    return [one for one in loop._transports.values() if not one.is_closing()]
 
 
 def test_a_controller_that_falls_silent_is_left(identity, peer):
@@ -63,7 +72,7 @@ def test_a_controller_that_falls_silent_is_left(identity, peer):
     figures = Figures(AGENT)
 
     async def scenario():
-        async with running(connection(identity, peer, figures, [], heartbeat_s=0.3)):
+        async with running(connection(identity, peer, figures, [], heartbeat_s=0.3), peer):
             await eventually(lambda: peer.of(wire.Hello))
             await eventually(lambda: b"suanwang_agent_connected 1.0" in figures.text())
             transport = peer.sockets[-1]._req.transport
@@ -78,7 +87,7 @@ def test_messages_reach_both_ends_and_the_last_report_is_said_again(identity, pe
     figures = Figures(AGENT)
 
     async def scenario():
-        async with running(connection(identity, peer, figures, received)) as one:
+        async with running(connection(identity, peer, figures, received), peer) as one:
             await eventually(lambda: peer.of(wire.Hello))
             one.report(wire.Report(1, "a", 1, 0, 0))
             one.report(wire.Report(2, "b", 1, 0, 0))

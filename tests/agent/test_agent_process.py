@@ -37,7 +37,8 @@ def port(number: int) -> Fragment:
     device = PortDevice(
         netns, f"p{number}", workload, "eth0", mac, "02:00:00:00:00:01", 1400, ("10.9.0.2/24",), ("10.9.0.1",), workload
     )
-    return fragment(f"port/{number}", "here", [Namespace(workload), device, Route(netns, "10.9.0.2/32", device=device.device)])
+    route = Route(netns, "10.9.0.2/32", device=device.device)
+    return fragment(f"port/{number}", "here", [Namespace(workload), device, route])
 
 
 def test_a_program_comes_changes_and_goes(node, peer):

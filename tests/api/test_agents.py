@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,19 @@ from suanwang.program.program import FORMAT
 from .conftest import Running, infrastructure, resource, signing_request, tenant
 
 LIMIT_S = 20.0
+
+
+def run(main: Coroutine[Any, Any, None]) -> None:
+    """Run a test, and let the farewells of its TLS connections end before the loop does."""
+
+    async def whole() -> None:
+        await main
+        loop = asyncio.get_running_loop()
+        async with asyncio.timeout(LIMIT_S):
+            while loop._transports:  # type: ignore[attr-defined]
+                await asyncio.sleep(0.001)
+
+    asyncio.run(whole())
 
 
 class Peer:
@@ -150,7 +163,7 @@ def test_an_agent_gets_its_program_and_then_what_differs(network: Network) -> No
             third = await peer.update()
             assert third.hash == first.hash
 
-    asyncio.run(main())
+    run(main())
 
 
 def test_an_agent_that_has_everything_gets_nothing_again(network: Network) -> None:
@@ -163,7 +176,7 @@ def test_an_agent_that_has_everything_gets_nothing_again(network: Network) -> No
             update = await again.update()
             assert (update.put, update.remove, update.base) == ((), (), update.hash)
 
-    asyncio.run(main())
+    run(main())
 
 
 def test_changes_while_an_agent_is_busy_become_one_update(network: Network) -> None:
@@ -186,7 +199,7 @@ def test_changes_while_an_agent_is_busy_become_one_update(network: Network) -> N
             for index in range(5):
                 await network.call("DELETE", f"/v1/resources/Port/red/burst-{index}")
 
-    asyncio.run(main())
+    run(main())
 
 
 def test_wait_ends_when_everyone_has_applied(network: Network) -> None:
@@ -210,7 +223,7 @@ def test_wait_ends_when_everyone_has_applied(network: Network) -> None:
             assert (state["connected"], state["agentVersion"], state["done"]) == (True, "0.test", 5)
             await network.call("DELETE", "/v1/resources/Port/red/awaited")
 
-    asyncio.run(main())
+    run(main())
 
 
 def test_what_fails_on_a_node_is_told(network: Network) -> None:
@@ -254,7 +267,7 @@ def test_what_fails_on_a_node_is_told(network: Network) -> None:
             await peer.report(update)
             await network.call("DELETE", "/v1/resources/Port/red/failing")
 
-    asyncio.run(main())
+    run(main())
 
 
 def test_after_a_refusal_the_next_update_starts_from_nothing(network: Network) -> None:
@@ -277,7 +290,7 @@ def test_after_a_refusal_the_next_update_starts_from_nothing(network: Network) -
 
             await network.until(settled)
 
-    asyncio.run(main())
+    run(main())
 
 
 def test_a_second_hello_begins_anew(network: Network) -> None:
@@ -288,7 +301,7 @@ def test_a_second_hello_begins_anew(network: Network) -> None:
             again = await peer.update()
             assert (again.base, again.hash, len(again.put)) == ("", first.hash, len(first.put))
 
-    asyncio.run(main())
+    run(main())
 
 
 def test_a_newer_connection_replaces_the_older(network: Network) -> None:
@@ -300,7 +313,7 @@ def test_a_newer_connection_replaces_the_older(network: Network) -> None:
                 assert await older.closed() == 4001
                 assert (await network.node("h1"))["connected"]
 
-    asyncio.run(main())
+    run(main())
 
 
 def test_an_agent_is_let_in_for_its_own_node_only(network: Network) -> None:
@@ -309,7 +322,7 @@ def test_an_agent_is_let_in_for_its_own_node_only(network: Network) -> None:
             await peer.hello("h2")
             assert await peer.closed() == 4000
 
-    asyncio.run(main())
+    run(main())
 
 
 @pytest.mark.parametrize("message", [b"{", b'{"type":"update"}', b'{"type":"report"}', wire.encode(wire.Armed("x"))])
@@ -319,7 +332,7 @@ def test_what_can_not_be_read_ends_the_connection(network: Network, message: byt
             await peer.socket.send_bytes(message)
             assert await peer.closed() == 4000
 
-    asyncio.run(main())
+    run(main())
 
 
 def test_without_a_hello_the_connection_ends(start: Callable[..., Running], tmp_path: Path) -> None:
@@ -330,7 +343,7 @@ def test_without_a_hello_the_connection_ends(start: Callable[..., Running], tmp_
             async with Network(server, tmp_path).connect("h1", hello=False) as peer:
                 assert await peer.closed() == 4000
 
-        asyncio.run(main())
+        run(main())
 
 
 def test_an_agent_that_says_nothing_of_an_update_gets_the_next_all_the_same(
@@ -346,7 +359,7 @@ def test_an_agent_that_says_nothing_of_an_update_gets_the_next_all_the_same(
                 revision = (await network.port("more"))["revision"]
                 assert (await peer.update()).revision == revision
 
-        asyncio.run(main())
+        run(main())
 
 
 def test_without_a_certificate_nobody_is_let_in(server: Running) -> None:
@@ -359,7 +372,7 @@ def test_without_a_certificate_nobody_is_let_in(server: Running) -> None:
                 )
             assert refused.value.status == 401
 
-    asyncio.run(main())
+    run(main())
 
 
 def test_a_certificate_speaks_for_agents_only(network: Network) -> None:
@@ -379,7 +392,7 @@ def test_revocation_ends_a_connection(network: Network, tmp_path: Path) -> None:
                 pass
         assert refused.value.status == 403
 
-    asyncio.run(main())
+    run(main())
 
 
 def test_using_a_renewed_certificate_revokes_the_older_one(network: Network, tmp_path: Path) -> None:
@@ -401,7 +414,7 @@ def test_using_a_renewed_certificate_revokes_the_older_one(network: Network, tmp
                     async with network.connect("h1"):
                         pass
 
-    asyncio.run(main())
+    run(main())
 
 
 def test_deleting_a_node_ends_its_connection(start: Callable[..., Running], tmp_path: Path) -> None:
@@ -415,7 +428,7 @@ def test_deleting_a_node_ends_its_connection(start: Callable[..., Running], tmp_
                 await network.call("DELETE", "/v1/resources/Node/-/h2")
                 assert await peer.closed() == 4003
 
-        asyncio.run(main())
+        run(main())
 
 
 def test_a_node_without_anything_gets_an_empty_program(start: Callable[..., Running], tmp_path: Path) -> None:
@@ -427,7 +440,7 @@ def test_a_node_without_anything_gets_an_empty_program(start: Callable[..., Runn
                 update = await peer.update()
                 assert (update.put, update.hash) == ((), f"{0:032x}")
 
-        asyncio.run(main())
+        run(main())
 
 
 def test_a_stopping_server_says_goodbye(start: Callable[..., Running], tmp_path: Path) -> None:
@@ -443,7 +456,7 @@ def test_a_stopping_server_says_goodbye(start: Callable[..., Running], tmp_path:
                 assert await peer.closed() == 1001
                 await stopping
 
-        asyncio.run(main())
+        run(main())
 
 
 def assertion(name: str, expect: str, protocol: str = "tcp") -> dict[str, Any]:
@@ -506,7 +519,7 @@ def test_probing_arms_the_far_end_and_then_sends(network: Network) -> None:
         for document in documents:
             await network.call("DELETE", f"/v1/resources/Assertion/red/{document['metadata']['name']}")
 
-    asyncio.run(main())
+    run(main())
 
 
 def test_the_version_is_told(network: Network) -> None:

@@ -32,13 +32,8 @@ def test_nothing_that_a_terminal_would_obey_is_passed_on() -> None:
     assert Styled("\x1b[2J", "red") == "\\x1b[2J"
 
 
-@given(st.lists(st.tuples(st.text(max_size=8), st.text(max_size=8)), max_size=6))
+@given(st.lists(st.tuples(st.text(max_size=8).filter(lambda text: "|" not in text), st.text(max_size=8)), max_size=6))
 def test_second_columns_stand_under_each_other(rows: list[tuple[str, str]]) -> None:
-    lines = table(("A", "B"), [(first, "|" + second) for first, second in rows]).splitlines()
+    lines = table(("A", "B"), [(first, f"|{second}") for first, second in rows]).splitlines()
     assert len(lines) == len(rows) + 1
-    starts = {
-        width(line.split("|" + printable(second))[0])
-        for line, (_, second) in zip(lines[1:], rows, strict=True)
-        if "|" not in printable(_)
-    }
-    assert len(starts) <= 1
+    assert len({width(line.partition("|")[0]) for line in lines[1:]}) <= 1

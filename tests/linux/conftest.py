@@ -13,6 +13,7 @@ from suanwang.linux.kernel import Kernel, Result
 from suanwang.program.objects import AnyObject, identity
 from suanwang.program.text import parse
 
+
 def shell(line: str, check: bool = True) -> str:
     """Run a command line; what it printed."""
     done = subprocess.run(line, shell=True, capture_output=True, text=True, timeout=60, check=False)

@@ -19,7 +19,8 @@ def tcp(nodes: Any, client: tuple[str, str], server: tuple[str, str], address: s
     listen = f"""
 import socket, sys
 s = socket.socket(socket.{family}); s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-s.bind(("", {number})); s.listen(); print("ready", flush=True); s.settimeout(5); c, _ = s.accept(); c.send(b"x"); c.recv(1)
+s.bind(("", {number})); s.listen(); print("ready", flush=True); s.settimeout(5)
+c, _ = s.accept(); c.send(b"x"); c.recv(1)
 """
     call = f"""
 import socket
@@ -32,7 +33,8 @@ except OSError:
     name = nodes.kernels[server[0]].namespace(server[1])
     listener = subprocess.Popen(["ip", "netns", "exec", name, "python3", "-c", listen], stdout=subprocess.PIPE)
     try:
-        assert listener.stdout is not None and listener.stdout.readline() == b"ready\n"
+        assert listener.stdout is not None
+        assert listener.stdout.readline() == b"ready\n"
         return bool(nodes.inside(client[0], client[1], f"python3 -c '{call}'").strip() == "True")
     finally:
         listener.kill()
@@ -142,8 +144,9 @@ fdb netns=vpc/shop device=vx mac=02:00:00:00:01:02 remote=192.0.2.2
 """
     delivered = "delivery netns=vpc/shop device=vx mac=02:00:00:00:01:02 port=p2\n"
     wide = '"10.0.0.2/32","fd00::2/128","172.16.0.0/12","fd99::/16"'
+    second = nodes.opened() + nodes.port(2, sources=wide) + nodes.remote("a", 1) + delivered
     nodes.apply("a", nodes.pair("a", more_a=selected + nodes.port(3) + nodes.port(4)))
-    nodes.apply("b", nodes.router("b") + nodes.opened() + nodes.port(2, sources=wide) + nodes.remote("a", 1) + delivered)
+    nodes.apply("b", nodes.router("b") + second)
     nodes.inside("b", TWO, "ip addr add 172.16.5.5/32 dev lo")
     nodes.inside("b", TWO, "ip addr add fd99::5/128 dev lo nodad")
     assert not nodes.reaches("a", ONE, "10.0.0.3"), "blackhole"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -70,7 +72,5 @@ def test_what_is_refused_says_why(text: object, complaint: str) -> None:
 
 @given(st.text(max_size=20))
 def test_any_text_is_read_or_refused(text: str) -> None:
-    try:
+    with suppress(ValueError):
         assert units.parse(text, units.RATE_UNITS, "10Gbps") >= 0
-    except ValueError as problem:
-        assert str(problem)

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from suanwang.model.allocation import free_number
 from suanwang.model.errors import ALREADY_CLAIMED, EXHAUSTED, SuanwangError
 from suanwang.model.reference import Key
 from suanwang.topology import admission
@@ -182,12 +183,12 @@ class Claims:
 @settings(max_examples=300)
 def test_the_search_finds_a_free_number_whenever_there_is_one(taken: set[int], first: int, size: int) -> None:
     last = first + size
-    found = admission._free(Claims(taken), "s", lambda n: f"{n:06d}", first, last)  # type: ignore[arg-type]
+    found = free_number(Claims(taken), "s", lambda n: f"{n:06d}", first, last)  # type: ignore[arg-type]
     free = set(range(first, last + 1)) - taken
     assert found in free if free else found is None
 
 
 def test_the_search_is_short_among_many() -> None:
     claims = Claims(set(range(20_000)))
-    assert admission._free(claims, "s", lambda n: f"{n:06d}", 0, 65_535) == 20_000  # type: ignore[arg-type]
+    assert free_number(claims, "s", lambda n: f"{n:06d}", 0, 65_535) == 20_000  # type: ignore[arg-type]
     assert claims.asked < 40

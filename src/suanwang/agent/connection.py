@@ -7,6 +7,7 @@ heartbeats (pings of the WebSocket), so that a silent break is noticed within `H
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import random
 import ssl
@@ -38,6 +39,7 @@ NOT_ADMITTED = code("NOT_ADMITTED", "the controller does not admit this node's c
 HEARTBEAT_S = 10.0
 FIRST_DELAY_S, LONGEST_DELAY_S = 0.05, 10.0
 _CONNECT_S = 10.0
+_FLUSH_S = 5.0
 _MESSAGE_LIMIT_BYTES = 256 << 20
 _QUEUE_LIMIT = 1000
 _CLOSED_REPLACED, _CLOSED_REVOKED = 4001, 4003
@@ -96,7 +98,8 @@ class Connection:
         self._outgoing: asyncio.Queue[wire.FromAgent] | None = None
         self._socket: aiohttp.ClientWebSocketResponse | None = None
         self._closing: asyncio.Task[bool] | None = None
-        self._heard = False
+        self._connections = 0
+        self._since = float("inf")
         self._said = ""
         self.problem: SuanwangError | None = None
 
@@ -121,9 +124,11 @@ class Connection:
             self.restart()
 
     async def flushed(self) -> None:
-        """Wait until what was sent has left this process, or the connection has ended."""
+        """Wait, for some seconds at most, until what was sent has left this process."""
         if self._outgoing is not None:
-            await self._outgoing.join()
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(_FLUSH_S):
+                    await self._outgoing.join()
 
     def greet(self, *, empty: bool = False) -> None:
         """Say again what the agent holds; `empty`: nothing, so that the whole program comes."""
@@ -138,18 +143,13 @@ class Connection:
     async def run(self) -> None:
         """Connect, and again whenever the connection ends. Never returns."""
         following = delays(self._random)
-        ever_heard = False
         while True:
-            since = time.monotonic()
-            self._heard = False
+            self._since = float("inf")
             try:
                 await self._session()
             except SuanwangError as problem:
                 self._complain(problem)
-            if ever_heard and self._heard:
-                self._figures.add(AGENT_RECONNECTS)
-            ever_heard = ever_heard or self._heard
-            if self._heard and time.monotonic() - since > _STEADY_S:
+            if time.monotonic() - self._since > _STEADY_S:
                 following = delays(self._random)
             await asyncio.sleep(following())
 
@@ -186,7 +186,12 @@ class Connection:
             self.send(self._report)
         writer = asyncio.create_task(self._write(socket, self._outgoing))
         self._figures.set(AGENT_CONNECTED, 1)
-        since = time.monotonic()
+        self._connections += 1
+        if self._connections > 1:
+            self._figures.add(AGENT_RECONNECTS)
+        self._said, self.problem = "", None
+        event(log, logging.INFO, "connected", controller=self._endpoint)
+        self._since = time.monotonic()
         try:
             async for received in socket:
                 if received.type in (aiohttp.WSMsgType.TEXT, aiohttp.WSMsgType.BINARY):
@@ -199,8 +204,9 @@ class Connection:
             self._socket = self._outgoing = self._closing = None
             self._figures.set(AGENT_CONNECTED, 0)
             writer.cancel()
-            if self._heard and not restarting:
-                event(log, logging.WARNING, "disconnected", controller=self._endpoint, after_s=time.monotonic() - since)
+            if not restarting:
+                lasted_s = time.monotonic() - self._since
+                event(log, logging.WARNING, "disconnected", controller=self._endpoint, after_s=lasted_s)
         if not restarting:
             raise self._dismissed(socket.close_code)
 
@@ -214,9 +220,6 @@ class Connection:
             pass
 
     def _hear(self, data: str | bytes) -> None:
-        if not self._heard:
-            self._heard, self._said, self.problem = True, "", None
-            event(log, logging.INFO, "connected", controller=self._endpoint)
         try:
             message = wire.from_controller(data)
         except (msgspec.DecodeError, UnicodeDecodeError) as problem:
@@ -267,7 +270,7 @@ class Connection:
         if isinstance(problem, (aiohttp.ServerDisconnectedError, ConnectionResetError)) or "RESET" in text:
             # With TLS 1.3 a server judges our certificate after we are done, and asyncio's then goes without a word.
             message = f"the controller at {self._endpoint} hung up before it answered"
-            hint = f"it stops, or does not accept this node's certificate (is this node's clock right?); then {ENROL_AGAIN}"
+            hint = f"it stops, or refuses this node's certificate (is this node's clock right?); then {ENROL_AGAIN}"
             return SuanwangError(CONTROLLER_AWAY, message, hint)
         reason = str(problem) or type(problem).__name__
         return SuanwangError(CONTROLLER_AWAY, f"no controller at {self._endpoint}: {reason}", "is it running there?")

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
-
 import click
 
 from suanwang.cli import failure
 from suanwang.cli.session import current, output_option
 from suanwang.cli.table import Styled, printable, table
 
+FIELDS = ("name", "state", "detail", "consequence", "remedy")
 COLOURS = {"ok": "green", "degraded": "yellow", "missing": "red"}
 
 
@@ -39,6 +38,6 @@ def doctor() -> None:
             blocks.append("\n".join(lines))
         return "\n\n".join(blocks)
 
-    current().emit([asdict(fact) for fact in found], text)
+    current().emit([{name: getattr(fact, name) for name in FIELDS} for fact in found], text)
     if any(fact.state == "missing" for fact in found):
         raise click.exceptions.Exit(failure.DIFFERENT)

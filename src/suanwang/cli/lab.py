@@ -81,7 +81,7 @@ def down(name: str) -> None:
     from suanwang.lab.state import LabDirectory
     from suanwang.lab.underlay import Underlay
 
-    _need_root()
+    require_root()
     Lab(Underlay(LabDirectory(name))).down()
 
 
@@ -186,7 +186,7 @@ def opened(name: str) -> Lab:
     """The lab of that name. Raises LAB_MISSING, LAB_NEEDS."""
     from suanwang.lab.lab import Lab
 
-    _need_root()
+    require_root()
     return Lab.open(name)
 
 
@@ -202,7 +202,7 @@ def start(
     from suanwang.lab.lab import Lab
     from suanwang.model.registry import load
 
-    _need_root()
+    require_root()
     found = Lab.up(name, resources, load(), emulate_all=emulate_all, bfd=bfd, progress=tell)
     try:
         wait_for_agents(client_of(found), found.hosts())
@@ -234,7 +234,8 @@ def wait_for_agents(client: Client, hosts: list[str], limit_s: float = 30.0) -> 
         time.sleep(0.05)
 
 
-def _need_root() -> None:
+def require_root() -> None:
+    """Raises LAB_NEEDS for anyone but root."""
     if os.geteuid() != 0:
         from suanwang.lab.underlay import LAB_NEEDS
 

@@ -149,7 +149,7 @@ class Credentials:
         with self._transaction() as database:
             row = database.execute("SELECT role FROM token WHERE name = ?", (name,)).fetchone()
             if row is None:
-                raise SuanwangError(NOT_FOUND, f"there is no token named {name!r}", "list them: suanwang tokens")
+                raise SuanwangError(NOT_FOUND, f"there is no token named {name!r}", "list them: suanwang token list")
             others = "SELECT count(*) FROM token WHERE role = 'admin' AND expires IS NULL AND name != ?"
             if row[0] == "admin" and database.execute(others, (name,)).fetchone()[0] == 0:
                 raise SuanwangError(LAST_ADMIN, f"{name!r} is the last admin token", "make another admin token first")
@@ -189,7 +189,7 @@ class Credentials:
             matching = [row for row, salt, digest in rows if hmac.compare_digest(_digest(secret, salt), bytes(digest))]
             if not matching:
                 message = f"this token does not enrol node {node!r}"
-                raise SuanwangError(BAD_ENROLMENT, message, "ask an admin for a new one: suanwang node token NODE")
+                raise SuanwangError(BAD_ENROLMENT, message, "ask an admin for a new one: suanwang enrol-token NODE")
             database.execute("UPDATE enrolment SET used = 1 WHERE id = ?", (matching[0],))
             revoked = _revoke(database, node)
             database.execute(

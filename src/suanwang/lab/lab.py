@@ -8,6 +8,8 @@ controller, so that underlay and controller agree from the start.
 from __future__ import annotations
 
 import os
+import select
+import signal
 import subprocess
 import sys
 import time
@@ -162,6 +164,19 @@ class Lab:
                 end = log.read_text()[-2000:].strip()
                 raise SuanwangError(LAB_START, f"the controller did not start: {end}", f"its log: {log}")
             time.sleep(0.02)
+
+    def kill(self, role: str, node: str = "") -> None:
+        """End the controller (`controller`) or a node's agent (`agent`) at once, as a crash would. Raises NOT_FOUND."""
+        for process in self.underlay.record.processes:
+            if (process.role, process.node) == (role, node) and process.alive:
+                handle = os.pidfd_open(process.pid)
+                try:
+                    signal.pidfd_send_signal(handle, signal.SIGKILL)
+                    select.select([handle], [], [], 5.0)
+                finally:
+                    os.close(handle)
+                return
+        raise SuanwangError(NOT_FOUND, f"no {role} {node} runs in lab {self.directory.name!r}", "see `lab status`")
 
     def _start_controller(
         self, registry: Registry, declared: list[Resource], plan: UnderlayPlan, progress: Progress, limit_s: float

@@ -1,1 +1,1 @@
-"""Programs into Linux: netlink, nftables and the routing daemons, one driver a file. Knows nothing of VPCs or tenants."""
+"""Programs into Linux: netlink, nftables and routing daemons, one driver a file. Knows nothing of VPCs or tenants."""

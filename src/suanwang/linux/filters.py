@@ -8,10 +8,11 @@ The way of a packet through the router's table `inet suanwang`:
     forward (filter)      to_port     what the receiver's groups allow; what leaves by a tunnel passes
     input                 to_router   echo requests and neighbour discovery
 
-`accept` ends one hook's chain only, so a packet between two ports of a node passes both. Answers pass by conntrack. Chains
-`out_…`/`in_…` are security groups; `from_…`/`to_…` one for each combination of groups in use, found from the device
-by a verdict map, so cost does not grow with ports. Names of groups and sets are users' words: they enter as a readable part and
-a hash. The table `netdev suanwang` marks frames that come by a tunnel to a port's own MAC (`Delivery`).
+`accept` ends one hook's chain only, so a packet between two ports of a node passes both. Answers pass by conntrack.
+Chains `out_…`/`in_…` are security groups; `from_…`/`to_…` one for each combination of groups in use, found from the
+device by a verdict map, so cost does not grow with ports. Names of groups and sets are users' words: they enter as a
+readable part and a hash. The table `netdev suanwang` marks frames that come by a tunnel to a port's own MAC
+(`Delivery`).
 """
 
 from __future__ import annotations
@@ -239,7 +240,7 @@ def outermost(prefixes: Iterable[tuple[bytes, int]]) -> list[tuple[bytes, int]]:
 
 
 def rule_lines(rule: FilterRule, side: str, sets: Mapping[str, Mapping[int, str]]) -> list[str]:
-    """A rule as nft rules (one for each IP version where peers are a set). Raises ValueError where it makes no sense."""
+    """A rule as nft rules, one for each IP version where peers are a set. Raises ValueError where it makes no sense."""
     what = _protocol(rule)
     only = _NAMED.get(rule.protocol)
     if rule.peer == "any":

@@ -1,10 +1,11 @@
-"""What a namespace holds, in the kernel's own terms, and the rtnetlink messages that make, change and remove each thing.
+"""What a namespace holds, in the kernel's own terms, and the rtnetlink messages that make, change and remove it.
 
-The objects of a program are compiled to these items (`wanted.py`), what the kernel has is read back as these items (`seen.py`), so
-applying, adopting and repairing are one comparison. Items name devices; messages need their numbers, hence `Indexes`.
+The objects of a program are compiled to these items (`wanted.py`), what the kernel has is read back as these items
+(`seen.py`), so applying, adopting and repairing are one comparison. Items name devices; messages need their numbers,
+hence `Indexes`.
 
-Everything made here carries our protocol number, so that what others put into a shared namespace is told apart and left alone.
-Constants: include/uapi/linux/{rtnetlink,if_link,if_addr,neighbour,fib_rules}.h.
+Everything made here carries our protocol number, so that what others put into a shared namespace is told apart and
+left alone. Constants: include/uapi/linux/{rtnetlink,if_link,if_addr,neighbour,fib_rules}.h.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from __future__ import annotations
 import socket
 import struct
 from collections.abc import Mapping, Sequence
-from typing import ClassVar, Final, NamedTuple, TypeAlias
+from typing import Final, NamedTuple, TypeAlias
 
 from suanwang.linux.netlink import CREATE, EXCLUSIVE, REPLACE, Message, attribute, byte, number, text
 
@@ -74,7 +75,7 @@ def packed_mac(mac: str) -> bytes:
 
 
 class Link(NamedTuple):
-    """A device. Kinds: `vxlan`, `veth` (either end of a pair), `ifb`. A `mac` or `mtu_bytes` that is empty may be any."""
+    """A device. Kinds: `vxlan`, `veth` (either end of a pair), `ifb`. An empty `mac` may be any."""
 
     device: str
     kind: str
@@ -84,8 +85,6 @@ class Link(NamedTuple):
     vni: int = 0
     local: str = ""
     udp_port: int = 0
-
-    stage: ClassVar[int] = 0
 
     @property
     def key(self) -> Key:
@@ -102,8 +101,6 @@ class Address(NamedTuple):
 
     device: str
     address: str
-
-    stage: ClassVar[int] = 1
 
     @property
     def key(self) -> Key:
@@ -134,8 +131,6 @@ class Neighbour(NamedTuple):
     address: str
     mac: str
 
-    stage: ClassVar[int] = 2
-
     @property
     def key(self) -> Key:
         return ("neighbour", self.device, self.address)
@@ -157,8 +152,6 @@ class Forwarding(NamedTuple):
     device: str
     mac: str
     remote: str
-
-    stage: ClassVar[int] = 2
 
     @property
     def key(self) -> Key:
@@ -187,8 +180,6 @@ class Path(NamedTuple):
     via: str
     device: str
     metric: int = 0
-
-    stage: ClassVar[int] = 3
 
     @property
     def key(self) -> Key:
@@ -231,8 +222,6 @@ class Policy(NamedTuple):
     version: int
     mark: int
     table: int
-
-    stage: ClassVar[int] = 4
 
     @property
     def key(self) -> Key:
@@ -299,7 +288,7 @@ def delete(device: str) -> Message:
 
 
 def delete_all(indexes: Sequence[int]) -> list[Message]:
-    """Delete devices together: the kernel waits for its readers once for a group of devices, but for each single one."""
+    """Delete devices together: the kernel waits for its readers once a group, but once for each single device."""
     if len(indexes) < 2:
         return [Message(DELLINK, 0, link_header.pack(0, 0, index, 0, 0)) for index in indexes]
     group = number(27, _DOOMED)

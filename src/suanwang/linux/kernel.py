@@ -1,9 +1,9 @@
 """The whole desired state of a node, brought into its kernel: namespaces, devices, routes, filters.
 
-`Kernel.apply` is given all objects of a program, however often; it does what differs from what it did last, and at its first call
-from what it finds, so an agent that restarts takes over what its predecessor left, be it whole or half done, and drops no
-packet of what did not change. `verify` looks again and repairs what others changed. An object that can't be had becomes a
-failed result; everything else goes on.
+`Kernel.apply` is given all objects of a program, however often; it does what differs from what it did last, and at
+its first call from what it finds, so an agent that restarts takes over what its predecessor left, be it whole or half
+done, and drops no packet of what did not change. `verify` looks again and repairs what others changed. An object that
+can't be had becomes a failed result; everything else goes on.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from suanwang.linux.space import Space
 from suanwang.linux.wanted import Wanted, compile_namespace
 from suanwang.model.errors import code
 from suanwang.program import objects
-from suanwang.program.objects import AnyObject, identity
+from suanwang.program.objects import AnyObject
 
 KERNEL_REFUSED = code("KERNEL_REFUSED", "the kernel refused an object of a program")
 NO_NAMESPACE = code("NO_NAMESPACE", "an object of a program is in a namespace that the program does not have")
@@ -58,9 +58,9 @@ def namespace_name(prefix: str, logical: str) -> str:
 class Kernel:
     """A node's kernel.
 
-    `underlay`: the namespace under `/run/netns` that stands for the node, or None for the process's own. `prefix` is put before
-    the names of all namespaces made here, so that several nodes fit on one machine. Needs root. Calls may come from any
-    thread; they are carried out one after the other.
+    `underlay`: the namespace under `/run/netns` that stands for the node, or None for the process's own. `prefix` is
+    put before the names of all namespaces made here, so that several nodes fit on one machine. Needs root. Calls may
+    come from any thread; they are carried out one after the other.
     """
 
     def __init__(self, *, underlay: str | None = None, prefix: str = "sw.", state_directory: Path) -> None:
@@ -144,9 +144,7 @@ class Kernel:
         """Note the new objects; gives the namespaces that they touch."""
         before = self._objects
         changed = [(key, item) for key, item in wanted.items() if before.get(key) is not item]
-        removed = [key for key in before if key not in wanted] if len(before) + len(changed) != len(wanted) or any(
-            key in before for key, _ in changed
-        ) else []
+        removed = [key for key in before if key not in wanted]
         touched: set[str] = set()
         for key, item in ((key, before[key]) for key in (*removed, *(key for key, _ in changed)) if key in before):
             self._note(key, item, touched, present=False)
@@ -204,7 +202,8 @@ class Kernel:
     def _await_carrier(self, entry: tuple[str, list[str]]) -> None:
         """Have the kernel notice now, not some time later, that these devices' other ends have come up.
 
-        Until its link watch has run a device drops what is sent through it; asking for one device runs it for that device.
+        Until its link watch has run a device drops what is sent through it; asking for one device runs it for that
+        device.
         """
         name, devices = entry
         try:
@@ -265,6 +264,9 @@ class Kernel:
                         present = False
                 if not present:
                     others.add(logical)
+        for logical in others:
+            # What is there of the pair goes, or is about to go: it must be looked at anew when the pair has been made.
+            self._spaces[logical].seen = None
         return others
 
     def _converge(self, entry: tuple[str, Space]) -> None:
@@ -330,14 +332,17 @@ def _blame(space: Space, problem: OSError) -> None:
 
 
 def _remove_namespace(name: str) -> None:
-    """Remove a namespace. Its tunnels go first, as it is torn down in the background and they hold numbers in the node's."""
+    """Remove a namespace.
+
+    Its tunnels go first, as it is torn down in the background and they hold numbers in the node's.
+    """
     if netns.is_mounted(name):
         descriptor = netns.open_named(name)
         try:
             with netns.inside(descriptor), Socket() as route:
-                seen: Seen = read(route)
-                tunnels = [item.device for item in seen.items.values() if isinstance(item, items.Link) and item.kind == "vxlan"]
-                route.batch(items.delete_all([seen.indexes[device] for device in tunnels]))
+                seen = read(route)
+                links = [item for item in seen.items.values() if isinstance(item, items.Link)]
+                route.batch(items.delete_all([seen.indexes[link.device] for link in links if link.kind == "vxlan"]))
         finally:
             os.close(descriptor)
     netns.unmount(name)

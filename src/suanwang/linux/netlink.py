@@ -1,9 +1,9 @@
-"""The kernel's message language: netlink sockets, messages and attributes (RFC 3549, kernel `Documentation/userspace-api/netlink`).
+"""The kernel's message language: netlink sockets, messages and attributes (RFC 3549).
 
-Why not a library: a node's first program is some ten thousand messages, and general codecs need 50 to 100 µs for each in
-Python. Here a message is a few `struct` calls, a batch is one system call for a hundred messages, and only the last of them
-asks for an acknowledgement: the kernel works through a batch in order and always reports errors, so whatever did not fail
-by then is done.
+Why not a library: a node's first program is some ten thousand messages, and general codecs need 50 to 100 µs for each
+in Python. Here a message is a few `struct` calls, a batch is one system call for a hundred messages, and only the
+last of them asks for an acknowledgement: the kernel works through a batch in order and always reports errors, so
+whatever did not fail by then is done.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Network namespaces: make, name, enter and remove them, as `ip netns` does, so that both see each other's.
 
-A namespace is named by a bind mount under `/run/netns`. Only threads enter namespaces (`setns` moves one thread, not the
-process), and only the threads of `Crew`, which come home after every job.
+A namespace is named by a bind mount under `/run/netns`. Only threads enter namespaces (`setns` moves one thread, not
+the process), and only the threads of `Crew`, which come home after every job.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ def prepare() -> None:
 
 
 def is_mounted(name: str) -> bool:
-    """Whether a namespace of that name is there; a crash between making the file and mounting on it leaves a bare file."""
+    """Whether a namespace of that name is there; a crash between making and mounting leaves a bare file."""
     try:
         return os.stat(DIRECTORY / name).st_dev == os.stat("/proc/self/ns/net").st_dev
     except OSError:
@@ -116,7 +116,7 @@ def mount_here(name: str) -> None:
 
 
 def read_setting(path: str) -> str:
-    """A setting under `/proc/sys/net` of the namespace in which this thread is; empty where there is none (a device's)."""
+    """A setting under `/proc/sys/net` of this thread's namespace; empty where there is none (a device's)."""
     try:
         descriptor = os.open(f"/proc/sys/net/{path}", os.O_RDONLY | os.O_CLOEXEC)
     except FileNotFoundError:

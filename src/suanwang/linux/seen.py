@@ -10,7 +10,7 @@ from typing import TypeAlias
 
 from suanwang.linux import items, shaping
 from suanwang.linux.items import Address, Forwarding, Key, Link, Neighbour, Path, Policy
-from suanwang.linux.netlink import Socket, attributes
+from suanwang.linux.netlink import Socket, attributes, number
 
 Item: TypeAlias = Link | Address | Neighbour | Forwarding | Path | Policy | shaping.Limit | shaping.Redirect
 
@@ -18,7 +18,7 @@ _KERNEL_PROTOCOL = 2
 _ANYWHERE = {int(socket.AF_INET): "0.0.0.0", int(socket.AF_INET6): "::"}
 _DEFAULT_METRIC = {int(socket.AF_INET): 0, int(socket.AF_INET6): 1024}
 _OWN_MAC = ("veth", "vxlan")
-_ACTIONS = {number: name for name, number in items.ACTIONS.items()}
+_ACTIONS = {kind: name for name, kind in items.ACTIONS.items()}
 
 
 @dataclass(slots=True)
@@ -47,7 +47,7 @@ def read(route: Socket, router: bool = True) -> Seen:
     """Read a namespace through a socket in it; policy rules and queues only where it is a router."""
     seen = Seen()
     _links(route, seen)
-    devices = {number: name for name, number in seen.indexes.items()}
+    devices = {index: name for name, index in seen.indexes.items()}
     _addresses(route, seen, devices)
     _routes(route, seen, devices)
     _neighbours(route, seen, devices)
@@ -76,7 +76,7 @@ def _number(value: bytes) -> int:
 
 def _links(route: Socket, seen: Seen) -> None:
     # Statistics would be half of every answer.
-    body = items.link_header.pack(0, 0, 0, 0, 0) + items.number(29, 1 << 3)
+    body = items.link_header.pack(0, 0, 0, 0, 0) + number(29, 1 << 3)
     for part in route.dump(items.GETLINK, body):
         _, _, index, flags, _ = items.link_header.unpack_from(part)
         found = attributes(part, 16)

@@ -1,8 +1,9 @@
 """Rate limits of ports, by token buckets that queue rather than drop, so TCP comes close to the limit.
 
-What a workload receives is shaped where it leaves the router (`tbf` on the port's device). What it sends enters the router,
-where nothing can be queued, so it is redirected through an intermediate device (`ifb`) and shaped there: a limit inside the
-workload's namespace would be the workload's to remove. Messages: include/uapi/linux/pkt_sched.h, pkt_cls.h.
+What a workload receives is shaped where it leaves the router (`tbf` on the port's device). What it sends enters the
+router, where nothing can be queued, so it is redirected through an intermediate device (`ifb`) and shaped there: a
+limit inside the workload's namespace would be the workload's to remove. Messages: include/uapi/linux/pkt_sched.h,
+pkt_cls.h.
 """
 
 from __future__ import annotations
@@ -10,8 +11,7 @@ from __future__ import annotations
 import hashlib
 import struct
 from collections.abc import Iterator
-from typing import ClassVar, Final, NamedTuple
-
+from typing import Final, NamedTuple
 
 from suanwang.linux.items import (
     DELQDISC,
@@ -53,8 +53,6 @@ class Limit(NamedTuple):
     device: str
     rate_bps: int
 
-    stage: ClassVar[int] = 5
-
     @property
     def key(self) -> Key:
         return ("limit", self.device)
@@ -79,8 +77,6 @@ class Redirect(NamedTuple):
 
     device: str
     target: str
-
-    stage: ClassVar[int] = 6
 
     @property
     def key(self) -> Key:

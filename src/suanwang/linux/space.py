@@ -1,7 +1,8 @@
 """One namespace brought from what it holds to what it shall hold.
 
-A `Space` remembers what it left in the kernel, so a change is a comparison in memory and a few messages. Where nothing is
-remembered (after a start, or when told to look again) the kernel is read first; everything else is the same.
+A `Space` remembers what it left in the kernel, so a change is a comparison in memory and a few messages. Where
+nothing is remembered (after a start, or when told to look again) the kernel is read first; everything else is the
+same.
 
 The order within a namespace keeps it safe at every moment: filters stand before there are devices to filter, devices
 before what stands on them, and packets are forwarded last. What does not change is not touched.
@@ -20,15 +21,18 @@ from typing import Final
 
 from suanwang.linux import items, netns, nft
 from suanwang.linux.filters import Identity
-from suanwang.linux.items import Address, Key, Link, Message, Neighbour, Path, Policy
-from suanwang.linux.netlink import Socket, attributes
+from suanwang.linux.items import Address, Forwarding, Key, Link, Neighbour, Path, Policy
+from suanwang.linux.netlink import Message, Socket, attributes
 from suanwang.linux.seen import Item, Seen, read
-from suanwang.linux.shaping import Redirect
+from suanwang.linux.shaping import Limit, Redirect
 from suanwang.linux.tables import Table, change, whole
 from suanwang.linux.wanted import Wanted, proxy_delay
 
 _GONE: Final = {errno.ENOENT, errno.ESRCH, errno.EADDRNOTAVAIL, errno.ENODEV, errno.EINVAL}
 """What the kernel says when asked to remove what isn't there (EINVAL: a queue that went with its device)."""
+
+_STAGES: Final = {kind: n for n, kind in enumerate((Address, Neighbour, Forwarding, Path, Policy, Limit, Redirect))}
+"""What stands on what: added in this order, removed in the reverse one."""
 
 _ROUNDS: Final = 3
 _NAME_FREE_S: Final = 2.0
@@ -40,7 +44,7 @@ Descriptor = Callable[[str], int]
 
 @dataclass(slots=True)
 class Space:
-    """A namespace: its name under `/run/netns` (empty: the node's own), what it shall hold and what it is known to hold."""
+    """A namespace, by its name under `/run/netns` (empty: the node's own): what it shall hold, what it is known to."""
 
     name: str
     wanted: Wanted = field(default_factory=Wanted)
@@ -326,8 +330,8 @@ class Space:
             if isinstance(present, Redirect):
                 removed.append(present)
             added.append(item)
-        removed.sort(key=lambda item: -item.stage)
-        added.sort(key=lambda item: item.stage)
+        removed.sort(key=lambda item: -_STAGES[type(item)])
+        added.sort(key=lambda item: _STAGES[type(item)])
         self._remove(route, removed)
         self._add(route, added)
         return any(isinstance(item, Address) for item in removed)
@@ -338,9 +342,11 @@ class Space:
         for item in removed:
             assert not isinstance(item, Link)
             seen.items.pop(item.key, None)
-            foreign = isinstance(item, Path) and item.key in seen.foreign
             try:
-                messages.append((item.remove_foreign if foreign else item.remove)(seen.indexes))
+                if isinstance(item, Path) and item.key in seen.foreign:
+                    messages.append(item.remove_foreign(seen.indexes))
+                else:
+                    messages.append(item.remove(seen.indexes))
                 sent.append(item)
             except KeyError:
                 continue
@@ -371,14 +377,14 @@ class Space:
                 continue
             messages += fresh
             sent += [item] * len(fresh)
-        problems, _ = route.batch(messages)
+        refused, _ = route.batch(messages)
         failed = set()
-        for position, problem in problems.items():
+        for position, refusal in refused.items():
             item = sent[position]
-            if problem.number == errno.EEXIST and isinstance(item, Policy):
+            if refusal.number == errno.EEXIST and isinstance(item, Policy):
                 continue
             failed.add(item.key)
-            self._fail(item.key, problem.message)
+            self._fail(item.key, refusal.message)
         for item in sent:
             if item.key not in failed:
                 seen.items[item.key] = item

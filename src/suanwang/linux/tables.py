@@ -1,9 +1,9 @@
 """nftables tables as values, and the shortest transaction that leads from one to another.
 
-A table is sets (and maps) with elements, and chains with rules. Its text is nft's own language, which libnftables reads about
-as fast as it would JSON, and which people can read in `nft list ruleset` as it was written. Membership changes are element
-changes only; a changed chain is flushed and refilled; a changed declaration replaces the whole table. Whichever it is goes to
-the kernel as one transaction, so no packet ever sees half of it.
+A table is sets (and maps) with elements, and chains with rules. Its text is nft's own language, which libnftables
+reads about as fast as it would JSON, and which people can read in `nft list ruleset` as it was written. Membership
+changes are element changes only; a changed chain is flushed and refilled; a changed declaration replaces the whole
+table. Whichever it is goes to the kernel as one transaction, so no packet ever sees half of it.
 """
 
 from __future__ import annotations
@@ -99,8 +99,8 @@ def change(old: Table, new: Table) -> list[str]:
     for name, block in new.sets.items():
         lines += _elements("add", where, name, block.elements - old.sets.get(name, nothing).elements)
     lines += [f"delete chain {where} {name}" for name in gone]
-    lines += [f"delete {block.declaration.partition(' ')[0]} {where} {name}"
-              for name, block in old.sets.items() if name not in new.sets]
+    gone_sets = [(name, block) for name, block in old.sets.items() if name not in new.sets]
+    lines += [f"delete {block.declaration.partition(' ')[0]} {where} {name}" for name, block in gone_sets]
     return lines
 
 

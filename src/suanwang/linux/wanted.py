@@ -37,9 +37,9 @@ _FORWARDING = {"ipv4/ip_forward": "1", "ipv6/conf/all/forwarding": "1"}
 class Wanted:
     """What a namespace shall hold.
 
-    `ends`: for each pair made here, its other end and the logical namespace of that. `given`: devices that are made from
-    elsewhere. `whole`: the namespace is ours alone, so whatever else is found in it goes. `settings` are needed before
-    there are devices, `last` must wait until devices and filters stand.
+    `ends`: for each pair made here, its other end and the logical namespace of that. `given`: devices that are made
+    from elsewhere. `whole`: the namespace is ours alone, so whatever else is found in it goes. `settings` are needed
+    before there are devices, `last` must wait until devices and filters stand.
     """
 
     items: dict[Key, Item] = field(default_factory=dict)

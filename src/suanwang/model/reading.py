@@ -32,6 +32,8 @@ ALIASED_TIMES = 10
 
 _INTEGER = re.compile(r"^[-+]?[0-9]+$")
 _FLOAT = re.compile(r"^[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?$")
+_ESCAPED = re.compile(r"\\u(d[89ab][0-9a-f]{2})\\u(d[c-f][0-9a-f]{2})|\\.", re.IGNORECASE)
+_INDENTATION = re.compile(r"^[ \t]*\t[ \t]*", re.MULTILINE)
 _WORDS = {"": None, "~": None, "null": None, "Null": None, "NULL": None, "true": True, "True": True, "TRUE": True,
           "false": False, "False": False, "FALSE": False}  # fmt: skip
 
@@ -82,8 +84,10 @@ def read_text(text: str | bytes, file: str) -> list[LocatedDict]:
     """All documents of a text. Raises MALFORMED or TOO_LARGE. Empty documents are skipped."""
     if len(text) > LARGEST_INPUT_BYTES:
         raise SuanwangError(TOO_LARGE, f"more than {LARGEST_INPUT_BYTES} bytes of input", "split it", Place(file))
-    loader: type = getattr(yaml, "CParser", None) or yaml.SafeLoader
+    loader: type = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
     try:
+        if text.lstrip()[:1] in ("{", "[", b"{", b"["):
+            text = _json_as_yaml(text.decode() if isinstance(text, bytes) else text)
         return list(_Reader(loader(text), file).documents())
     except yaml.MarkedYAMLError as problem:
         mark = problem.problem_mark or problem.context_mark
@@ -93,6 +97,17 @@ def read_text(text: str | bytes, file: str) -> list[LocatedDict]:
         raise SuanwangError(MALFORMED, message, "look for indentation, a missing colon or a stray tab", place) from None
     except (yaml.YAMLError, UnicodeError) as problem:
         raise SuanwangError(MALFORMED, f"not readable as text: {problem}", "save it as UTF-8", Place(file)) from None
+
+
+def _json_as_yaml(text: str) -> str:
+    # JSON is YAML but for two things: it writes characters above U+FFFF as two escapes, and may be indented by tabs.
+    text = _ESCAPED.sub(lambda match: _one_escape(match) if match[1] else match[0], text)
+    return _INDENTATION.sub(lambda match: match[0].replace("\t", " "), text)
+
+
+def _one_escape(pair: re.Match[str]) -> str:
+    number = 0x10000 + ((int(pair[1], 16) - 0xD800) << 10) + int(pair[2], 16) - 0xDC00
+    return f"\\U{number:08x}"
 
 
 def read_path(path: str) -> list[tuple[str, LocatedDict]]:

@@ -43,8 +43,11 @@ def check(document: Mapping[str, Any], registry: Registry, file: str = "") -> Re
         if name not in {"apiVersion", "kind", "metadata", "spec", "status"}:
             hint = nearest(name, ("apiVersion", "kind", "metadata", "spec"), "fields")
             complain(UNKNOWN_FIELD, (name,), f"a resource has no field {name!r}", hint)
+    if document.get("kind") is None:
+        complain(MISSING_FIELD, ("kind",), "kind is missing", "write kind: Vpc, say")
+        raise _together(errors)
     try:
-        kind = registry.kind(str(document.get("kind", "")))
+        kind = registry.kind(str(document["kind"]))
     except SuanwangError as problem:
         complain(problem.code, ("kind",), problem.message, problem.hint)
         raise _together(errors) from None
@@ -100,8 +103,10 @@ def _together(errors: list[SuanwangError]) -> SuanwangError:
 
 def _metadata(metadata: Any, kind: Kind, complain: Any) -> tuple[Key, dict[str, str]]:
     if not isinstance(metadata, dict):
-        complain(MISSING_FIELD, ("metadata",), "metadata is missing", "write metadata: {name: …}")
-        metadata = {}
+        missing = MISSING_FIELD, "metadata is missing"
+        code, message = missing if metadata is None else (INVALID, f"{_quoted(metadata)} does not fit here")
+        complain(code, ("metadata",), message, "write metadata: {name: …}")
+        return Key(kind.name, "", ""), {}
     # `revision` is written by the system; it is read back and ignored so that shown documents can be applied again.
     allowed = ("name", "tenant", "labels", "revision") if kind.scope == "tenant" else ("name", "labels", "revision")
     for field in metadata:

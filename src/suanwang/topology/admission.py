@@ -15,11 +15,12 @@ Addresses and AS numbers are unique over all regions, not within one, because re
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from itertools import chain
 from typing import Any, cast
 
 from suanwang.model.addresses import address_from_hex, hex_address, is_ipv6, network
+from suanwang.model.allocation import free_number
 from suanwang.model.errors import ALREADY_CLAIMED, EXHAUSTED, SuanwangError, code
 from suanwang.model.reference import Key
 from suanwang.model.registry import Admission, Resource
@@ -142,7 +143,7 @@ def _free_address(admission: Admission, prefixes: list[str]) -> str:
         wide = net.num_addresses > 2
         first = int(net.network_address) + wide
         last = int(net.broadcast_address) - (wide and net.version == 4)
-        number = _free(admission, ADDRESSES, lambda n, d=digits, v=net.version: f"{v}:{n:0{d}x}", first, last)  # type: ignore[misc]
+        number = free_number(admission, ADDRESSES, lambda n, d=digits, v=net.version: f"{v}:{n:0{d}x}", first, last)  # type: ignore[misc]
         if number is not None:
             return address_from_hex(f"{net.version}:{number:0{digits}x}")
     message = f"no address is free in {', '.join(prefixes)}"
@@ -164,7 +165,7 @@ def _asn(admission: Admission, key: Key, fixed: int | None, asns: Mapping[str, i
         if owners <= {key}:
             admission.claim(ASNS, f"{kept:010d}/")
             return kept
-    number = _free(admission, ASNS, lambda n: f"{n:010d}", asns["first"], asns["last"])
+    number = free_number(admission, ASNS, lambda n: f"{n:010d}", asns["first"], asns["last"])
     if number is None:
         message = f"no AS number is free in {_range(asns)}"
         raise SuanwangError(EXHAUSTED, message, "widen the region's underlay.asns")
@@ -181,49 +182,3 @@ def _contains(prefix: str, address: str) -> bool:
         return False
     outer, inner = network(prefix), network(address)
     return inner.subnet_of(outer)  # type: ignore[arg-type]
-
-
-def _free(admission: Admission, scope: str, text: Callable[[int], str], first: int, last: int) -> int | None:
-    """A free number in first..last, or None when there is none. `text` is fixed-width, so it orders as numbers do.
-
-    Looks for the edge between taken and free numbers by doubling steps and then halving: with n numbers taken that is
-    about 2·log2(n) look-ups, where walking from the start would be n. Only in a range that is nearly full does it walk.
-    """
-
-    def taken(number: int) -> bool:
-        found = admission.values(scope, text(number), 1)
-        return bool(found) and found[0].startswith(text(number))
-
-    if not taken(first):
-        return first
-    below, step = first, 1
-    while below < last:
-        probe = min(below + step, last)
-        if not taken(probe):
-            # `below` is taken and `probe` is free: halving keeps it so until they are neighbours.
-            while probe - below > 1:
-                middle = (below + probe) // 2
-                if taken(middle):
-                    below = middle
-                else:
-                    probe = middle
-            return probe
-        below, step = probe, step * 2
-    return _first_gap(admission, scope, text, first, last)
-
-
-def _first_gap(admission: Admission, scope: str, text: Callable[[int], str], first: int, last: int) -> int | None:
-    expected, start = first, text(first)
-    while expected <= last:
-        page = admission.values(scope, start, 1000)
-        for value in page:
-            if value.startswith(text(expected)):
-                expected += 1
-            elif expected == first or not value.startswith(text(expected - 1)):
-                return expected
-            if expected > last:
-                return None
-        if len(page) < 1000:
-            return expected
-        start = page[-1] + "\0"
-    return None

@@ -17,6 +17,7 @@ from collections.abc import Mapping
 from typing import Any, cast
 
 from suanwang.model.addresses import address_from_hex, hex_address, is_ipv6, network, read_address, stable_mac
+from suanwang.model.allocation import free_number
 from suanwang.model.errors import ALREADY_CLAIMED, EXHAUSTED, SuanwangError, code
 from suanwang.model.reference import Key, parse_key, resolve
 from suanwang.model.registry import Admission, Resource
@@ -57,7 +58,10 @@ def admit_vpc(admission: Admission, resource: Resource, before: Stored) -> Mappi
     if type(previous) is int and 1 <= previous <= LARGEST_VNI:
         vni = previous
     else:
-        vni = _free_number(admission, "vni", 1, LARGEST_VNI, _preferred_vni(resource.key))
+        free = free_number(admission, "vni", lambda value: f"{value:08d}", 1, LARGEST_VNI)
+        if free is None:
+            raise SuanwangError(EXHAUSTED, "all VXLAN network identifiers are taken", "remove VPCs that are not used")
+        vni = free
     admission.claim("vni", f"{vni:08d}")
     return {"vni": vni}
 
@@ -233,40 +237,23 @@ def _addresses(
     return chosen
 
 
-def _free_address(admission: Admission, scope: str, cidr: str) -> str:
-    """The lowest free address of a range; walks the claims in order and stops at the first gap."""
-    net = network(cidr)
-    first = int(net.network_address) + 2
-    last = int(net.broadcast_address) - (0 if net.version == 6 else 1)
-    expected = first
-    start = hex_address(str(net.network_address + 2))
-    while True:
-        page = admission.values(scope, start, 1000)
-        for value in page:
-            if value[0] != str(net.version):
-                if value[0] < str(net.version):
-                    continue
-                return _checked(expected, last, net.version, cidr)
-            number = int(value[2:], 16)
-            if number != expected:
-                return _checked(expected, last, net.version, cidr)
-            expected += 1
-        if len(page) < 1000:
-            return _checked(expected, last, net.version, cidr)
-        start = page[-1] + "\x00"
-
-
-def _checked(number: int, last: int, version: int, cidr: str) -> str:
-    if number > last:
-        raise SuanwangError(EXHAUSTED, f"no address is free in {cidr}", "make a further subnet, or remove ports")
-    return address_from_hex(f"4:{number:08x}" if version == 4 else f"6:{number:032x}")
-
-
-def _canonical(address: object) -> str | None:
+def _canonical(text: object) -> str | None:
+    """The canonical text of an address, or None for what is none."""
     try:
-        return read_address(address)
+        return read_address(text)
     except ValueError:
         return None
+
+
+def _free_address(admission: Admission, scope: str, cidr: str) -> str:
+    net = network(cidr)
+    digits = 8 if net.version == 4 else 32
+    # Network and gateway stand before, and in IPv4 the broadcast address after, what ports may have.
+    first, last = int(net.network_address) + 2, int(net.broadcast_address) - (net.version == 4)
+    number = free_number(admission, scope, lambda value: f"{net.version}:{value:0{digits}x}", first, last)
+    if number is None:
+        raise SuanwangError(EXHAUSTED, f"no address is free in {cidr}", "make a further subnet, or remove ports")
+    return address_from_hex(f"{net.version}:{number:0{digits}x}")
 
 
 def _reserved(cidr: str) -> frozenset[str]:
@@ -275,31 +262,6 @@ def _reserved(cidr: str) -> frozenset[str]:
     if net.version == 4:
         kept.add(str(net.broadcast_address))
     return frozenset(kept)
-
-
-def _preferred_vni(key: Key) -> int:
-    # A start that depends on the name spreads allocations, so that searching for a gap is short however many there are.
-    return int(stable_mac("vni", key.tenant, key.name).replace(":", ""), 16) % LARGEST_VNI + 1
-
-
-def _free_number(admission: Admission, scope: str, lowest: int, highest: int, preferred: int) -> int:
-    for start, end in ((preferred, highest), (lowest, preferred - 1)):
-        expected = start
-        while expected <= end:
-            page = admission.values(scope, f"{expected:08d}", 100)
-            for value in page:
-                if int(value) != expected:
-                    break
-                expected += 1
-            else:
-                if len(page) == 100:
-                    continue
-            if expected <= end:
-                return expected
-            break
-    raise SuanwangError(
-        EXHAUSTED, f"no {scope} is free between {lowest} and {highest}", "remove what is no longer used"
-    )
 
 
 def _table_in_vpc(admission: Admission, key: Key, name: str | None, vpc: Key) -> None:

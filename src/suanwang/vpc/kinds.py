@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
@@ -16,6 +17,8 @@ MOST_RULES = 1000
 MOST_PREFIXES = 10_000
 MOST_ROUTES = 1000
 LARGEST_VNI = 2**24 - 1
+
+_PORTS = re.compile(r"([0-9]{1,5})(?:-([0-9]{1,5}))?")
 
 
 class TenantSpec(Spec):
@@ -148,11 +151,8 @@ class Rule(Spec):
 
 def port_range(text: str | int) -> tuple[int, int]:
     """`443` or `"8000-8099"` as inclusive bounds. Raises ValueError."""
-    first, dash, last = str(text).partition("-")
-    try:
-        low, high = int(first), int(last if dash else first)
-    except ValueError:
-        low, high = 0, 0
+    match = _PORTS.fullmatch(str(text))
+    low, high = (int(match[1]), int(match[2] or match[1])) if match else (0, 0)
     if not 1 <= low <= high <= 65535:
         raise ValueError(f'{text!r} is no port or range; write 443 or "8000-8099"')
     return low, high
