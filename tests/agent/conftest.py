@@ -128,10 +128,10 @@ class Peer:
         data = message if isinstance(message, bytes) else wire.encode(message)
         self.do(self.sockets[-1].send_bytes(data))
 
-    def publish(self, revision: int, *parts: Fragment, base: str = "", remove: tuple[str, ...] = ()) -> str:
-        """Send fragments as a whole program (or from `base`, then `parts` are what is put); returns the whole's hash."""
+    def publish(self, revision: int, *parts: Fragment) -> str:
+        """Send fragments as a whole program; returns its hash."""
         total = program_hash(*parts)
-        self.say(wire.update(base, revision, total, remove, parts))
+        self.say(wire.update("", revision, total, (), parts))
         return total
 
     def of(self, kind: type[T]) -> list[T]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 import msgspec
 import pytest
 from hypothesis import given, settings
@@ -162,8 +164,6 @@ def test_the_log_is_written_anew_before_it_grows_large(state):
 
 
 def test_what_could_not_be_written_stays_due(state, monkeypatch):
-    import os
-
     holding = Holding(state)
     holding.merge(whole(1, part("a", "n1")))
     holding.write()

@@ -1,4 +1,4 @@
-"""Two agents and the real server, from declared resources to probed packets; only the underlay between them is a cable."""
+"""Two agents and the real server, from declared resources to probed packets; their underlay is one cable."""
 
 from __future__ import annotations
 

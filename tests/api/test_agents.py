@@ -28,7 +28,7 @@ def run(main: Coroutine[Any, Any, None]) -> None:
         await main
         loop = asyncio.get_running_loop()
         async with asyncio.timeout(LIMIT_S):
-            while loop._transports:  # type: ignore[attr-defined]
+            while any(one._sock is not None for one in list(loop._transports.values())):  # type: ignore[attr-defined]
                 await asyncio.sleep(0.001)
 
     asyncio.run(whole())
@@ -83,8 +83,10 @@ class Peer:
         async with asyncio.timeout(LIMIT_S):
             while True:
                 message = await self.socket.receive()
-                if message.type in (aiohttp.WSMsgType.CLOSE, aiohttp.WSMsgType.CLOSED, aiohttp.WSMsgType.CLOSING):
-                    return self.socket.close_code
+                if message.type == aiohttp.WSMsgType.CLOSE:
+                    return int(message.data)
+                if message.type in (aiohttp.WSMsgType.CLOSED, aiohttp.WSMsgType.CLOSING):
+                    return None
 
     async def silent(self, call: Callable[[], Awaitable[object]]) -> None:
         """Nothing comes while something else is done, and no ping is due."""

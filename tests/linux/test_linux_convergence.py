@@ -286,3 +286,24 @@ def test_names_of_namespaces(nodes: Any) -> None:
     assert len(set(real)) == len(real)
     assert real[0] == f"{nodes.prefix}a.vpc.retail.shop"
     assert all("/" not in name and len(name) < 200 for name in real)
+
+
+def test_the_node_s_own_namespace_is_shared(nodes: Any) -> None:
+    """There only what is ours is changed and removed, also after a crash."""
+    kernel = nodes.kernels["a"]
+    real = f"{nodes.prefix}a"
+    subprocess.run(["ip", "-n", real, "route", "add", "198.51.100.0/24", "dev", "u"], check=True)
+
+    def routes() -> str:
+        return subprocess.run(["ip", "-n", real, "route"], capture_output=True, text=True, check=True).stdout
+
+    before = routes()
+    nodes.apply("a", 'route netns="" destination=203.0.113.0/24 via=192.0.2.2 device=u\n')
+    assert "203.0.113.0/24 via 192.0.2.2 dev u proto 83" in routes()
+    subprocess.run(["ip", "-n", real, "route", "del", "203.0.113.0/24"], check=True)
+    assert kernel.verify()
+    assert "203.0.113.0/24" in routes()
+    successor = nodes.kernel("a")
+    successor.apply({})
+    successor.close()
+    assert routes() == before

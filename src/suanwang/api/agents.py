@@ -57,6 +57,7 @@ class _Session:
     under_way: wire.Update | None = None
     answers: dict[str, asyncio.Future[wire.Armed | wire.ProbeResults]] = field(default_factory=dict)
     sender: asyncio.Task[None] | None = None
+    closing: asyncio.Task[bool] | None = None
 
 
 class Agents:
@@ -71,7 +72,6 @@ class Agents:
         self._figures = figures
         self._limits = limits
         self._sessions: dict[str, _Session] = {}
-        self._closing: set[asyncio.Task[bool]] = set()
         self._loop = asyncio.get_running_loop()
         self.noted = asyncio.Event()
         """Set when agents' words made conditions that are to be written."""
@@ -106,6 +106,9 @@ class Agents:
         finally:
             if session is not None:
                 self._leave(session)
+                if session.closing is not None:
+                    # The connection goes with this call: not before the farewell is said.
+                    await asyncio.wait([session.closing])
         return socket
 
     async def ask(
@@ -138,9 +141,7 @@ class Agents:
         # The other end may be dead, and nobody shall wait for its farewell: nothing more is sent or heard from now on.
         if session.sender is not None:
             session.sender.cancel()
-        closing = asyncio.create_task(session.socket.close(code=code, message=reason))
-        self._closing.add(closing)
-        closing.add_done_callback(self._closing.discard)
+        session.closing = asyncio.create_task(session.socket.close(code=code, message=reason))
 
     async def close(self) -> None:
         """End all connections: the server stops. Agents go on with what they have."""

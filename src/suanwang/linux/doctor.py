@@ -209,14 +209,19 @@ _FEATURES: Final = (
         "no NAT gateways",
         _MODULES,
         _rules(
-            "add chain inet try c { type nat hook postrouting priority 100; }", "add rule inet try c meta mark 1 masquerade"
+            "add chain inet try c { type nat hook postrouting priority 100; }",
+            "add rule inet try c meta mark 1 masquerade",
         ),
     ),
     _Feature("tbf", "degraded", "no rate limits of ports", _MODULES, _token_bucket),
     _Feature("ifb", "degraded", "no rate limits on what ports send", _MODULES, _device("ifb")),
     _Feature("u32 and mirred", "degraded", "no rate limits on what ports send", _MODULES, _redirect),
     _Feature(
-        "htb", "degraded", "no rate classes", _MODULES, _queue("htb", attribute(2, struct.pack("=IIIII", 3, 10, 0, 0, 0)))
+        "htb",
+        "degraded",
+        "no rate classes",
+        _MODULES,
+        _queue("htb", attribute(2, struct.pack("=IIIII", 3, 10, 0, 0, 0))),
     ),
     _Feature(
         "netem",
@@ -234,9 +239,7 @@ _FEATURES: Final = (
         _device("wireguard"),
     ),
     _Feature("segment routing (seg6)", "degraded", "no SRv6 paths", _MODULES, _encapsulated(5, _segments())),
-    _Feature(
-        "segment routing (seg6local)", "degraded", "no SRv6 endpoints", _MODULES, _encapsulated(7, number(1, 1))
-    ),
+    _Feature("segment routing (seg6local)", "degraded", "no SRv6 endpoints", _MODULES, _encapsulated(7, number(1, 1))),
     _Feature("tun/tap", "degraded", "no userspace tunnels and relays", "mknod /dev/net/tun c 10 200", _tun),
 )
 
@@ -262,7 +265,9 @@ def _programs() -> Iterator[Fact]:
         yield Fact("libnftables", "ok")
     else:
         state = "degraded" if shutil.which("nft") else "missing"
-        yield Fact("libnftables", state, "not found", "filters are loaded by the program nft", "apt install libnftables1")
+        yield Fact(
+            "libnftables", state, "not found", "filters are loaded by the program nft", "apt install libnftables1"
+        )
 
 
 def _frr() -> Iterator[Fact]:

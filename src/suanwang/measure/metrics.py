@@ -122,7 +122,10 @@ CONTROLLER_PROBES = Metric(
     ("outcome", "holds"),
 )
 CONTROLLER_REFUSED = Metric(
-    "suanwang_controller_refused_requests_total", "counter", "requests refused for who sent them, by error code", ("code",)
+    "suanwang_controller_refused_requests_total",
+    "counter",
+    "requests refused for who sent them, by error code",
+    ("code",),
 )
 
 CONTROLLER = (
