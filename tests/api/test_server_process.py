@@ -102,7 +102,8 @@ def launch(tmp_path: Path) -> Iterator[Callable[[], Process]]:
 
 def test_it_says_when_it_is_ready_and_ends_cleanly(launch: Callable[[], Process]) -> None:
     server = launch()
-    assert server.note["url"] in server.hears("ready at")
+    line = server.hears("ready at")
+    assert server.note["url"] in line
     assert server.note["pid"] == server.process.pid
     assert Path(server.note["ca"]).read_text().startswith("-----BEGIN CERTIFICATE")
     assert Path(server.note["tokenFile"]).read_text().strip() == server.admin_token

@@ -65,7 +65,8 @@ class Settings:
 def read_listen(text: str) -> tuple[str, int]:
     """Host and port of `HOST:PORT`, `[IPV6]:PORT` or `HOST`. Raises INVALID."""
     host, separator, port = text.rpartition(":")
-    if not separator or (":" in host and not host.startswith("[")):
+    bare_ipv6 = ":" in host and not host.startswith("[")
+    if not separator or bare_ipv6 or text.endswith("]"):
         host, port = text, str(DEFAULT_PORT)
     host = host.removeprefix("[").removesuffix("]")
     if not host or not port.isdigit() or int(port) > 65535:

@@ -1,7 +1,7 @@
 """What this machine's kernel and programs can do, and what follows where they can't.
 
-Every kernel feature is tried for real, in a namespace that is made for it and vanishes with it, so nothing of the machine is
-changed (a kernel may load a module of its own on first use, as it would when the feature is used in earnest).
+Every kernel feature is tried for real, in a namespace that is made for it and vanishes with it, so nothing of the
+machine is changed (a kernel may load a module on first use, as it would when the feature is used in earnest).
 """
 
 from __future__ import annotations

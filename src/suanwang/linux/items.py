@@ -97,7 +97,11 @@ class Link(NamedTuple):
 
 
 class Address(NamedTuple):
-    """An address on a device. IPv6: usable at once (no duplicate detection), no route to its prefix."""
+    """An address on a device: usable at once (no duplicate detection), without a route to its prefix.
+
+    All that a workload sends goes by the gateway, whose MAC it knows. With a route to its prefix it would ask for every
+    neighbour first, and wait a second before it asks again for one that was not there yet.
+    """
 
     device: str
     address: str
@@ -111,10 +115,9 @@ class Address(NamedTuple):
         version = family(self.address)
         head = address_header.pack(version, length, 0, 0, index[self.device])
         where = attribute(1, value) if version == socket.AF_INET6 else attribute(2, value) + attribute(1, value)
-        # Answers to link-local neighbours need the route to their prefix; all else goes by the gateway.
-        nodad, noprefixroute = 0x02, 0x200
+        nodad, noprefixroute = (0x02, 0x200) if version == socket.AF_INET6 else (0, 0x200)
+        # Answers to link-local neighbours need the route to their prefix.
         flags = number(8, nodad if self.address.startswith("fe80:") else nodad | noprefixroute)
-        flags = flags if version == socket.AF_INET6 else b""
         return head + where + flags + byte(11, PROTOCOL)
 
     def add(self, index: Indexes) -> Message:
