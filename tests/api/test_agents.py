@@ -369,9 +369,7 @@ def test_without_a_certificate_nobody_is_let_in(server: Running) -> None:
         headers = {"Authorization": f"Bearer {server.admin_token}"}
         async with aiohttp.ClientSession() as session:
             with pytest.raises(aiohttp.WSServerHandshakeError) as refused:
-                await session.ws_connect(
-                    f"wss://127.0.0.1:{server.port}/v1/agent", ssl=server.tls(), headers=headers
-                )
+                await session.ws_connect(f"wss://127.0.0.1:{server.port}/v1/agent", ssl=server.tls(), headers=headers)
             assert refused.value.status == 401
 
     run(main())
@@ -513,7 +511,9 @@ def test_probing_arms_the_far_end_and_then_sends(network: Network) -> None:
 
         await network.until(written)
         # Without agents nothing can be said, and an older finding stays.
-        answer = (await network.call("POST", "/v1/probe", {"assertions": [{"tenant": "red", "name": "opens"}]}))["results"]
+        answer = (await network.call("POST", "/v1/probe", {"assertions": [{"tenant": "red", "name": "opens"}]}))[
+            "results"
+        ]
         assert (answer[0]["outcome"], answer[0]["holds"]) == ("error", False)
         assert "h2 is not connected" in answer[0]["detail"]
         metrics = await asyncio.to_thread(network.server.call, "GET", "/metrics")

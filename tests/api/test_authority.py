@@ -129,7 +129,12 @@ def test_an_enrolment_token_is_bound_to_its_node_and_its_time(authority: Authori
 
 def test_a_request_that_can_not_be_read_does_not_spend_the_token(authority: Authority) -> None:
     secret = secret_of(authority.enrolment_token("h1"))
-    for bad in ("", "nonsense", "-----BEGIN CERTIFICATE REQUEST-----\nAAAA\n-----END CERTIFICATE REQUEST-----", "x" * 20000):
+    for bad in (
+        "",
+        "nonsense",
+        "-----BEGIN CERTIFICATE REQUEST-----\nAAAA\n-----END CERTIFICATE REQUEST-----",
+        "x" * 20000,
+    ):
         with pytest.raises(SuanwangError) as refused:
             authority.enrol("h1", secret, bad)
         assert refused.value.code == "BAD_CSR"

@@ -120,7 +120,10 @@ def test_the_answer_does_not_tell_whether_another_tenants_resource_exists(
             running.call("DELETE", f"/v1/resources/{kind}/blue/{name}", token=tokens["operator"]),
             running.call("GET", f"/v1/history?kind={kind}&tenant=blue&name={name}", token=tokens["operator"]),
             running.call(
-                "POST", "/v1/plan", {"delete": [{"kind": kind, "tenant": "blue", "name": name}]}, token=tokens["operator"]
+                "POST",
+                "/v1/plan",
+                {"delete": [{"kind": kind, "tenant": "blue", "name": name}]},
+                token=tokens["operator"],
             ),
         ]
         return [(answer.status, json.loads(answer.body.replace(name.encode(), b"NAME"))) for answer in made]
@@ -210,12 +213,20 @@ def test_wait_and_nodes_show_a_tenant_no_objects_of_others() -> None:
     assert not concerns(red, "port netns=vpc/blue/shop device=p1")
     assert not concerns(red, "route netns=vpc/red/shop from=vpc/blue/shop")
     assert not concerns(red, "vxlan device=x")
-    assert redacted(red, "Vpc/blue/shop owns 7; vpc/red/shop wants it") == "Vpc of another tenant owns 7; vpc/red/shop wants it"
+    assert (
+        redacted(red, "Vpc/blue/shop owns 7; vpc/red/shop wants it")
+        == "Vpc of another tenant owns 7; vpc/red/shop wants it"
+    )
 
 
 def test_what_is_seen_of_infrastructure_is_an_allow_list() -> None:
     red = Principal("r", "operator", frozenset({"red"}))
-    node = {"kind": "Node", "apiVersion": "v", "metadata": {"name": "h1", "labels": {"secret": "x"}}, "spec": {"new": 1}}
+    node = {
+        "kind": "Node",
+        "apiVersion": "v",
+        "metadata": {"name": "h1", "labels": {"secret": "x"}},
+        "spec": {"new": 1},
+    }
     assert visible(red, node) == {"kind": "Node", "apiVersion": "v", "metadata": {"name": "h1"}, "spec": {}}
 
 

@@ -199,9 +199,10 @@ def test_what_could_not_be_written_is_kept(store: SqliteStore, monkeypatch: pyte
     def full(items: object) -> None:
         raise SuanwangError("STORE_FULL", "no room")
 
-    with monkeypatch.context() as patch, pytest.raises(SuanwangError):
+    with monkeypatch.context() as patch:
         patch.setattr(store, "set_status", full)
-        conditions.flush()
+        with pytest.raises(SuanwangError):
+            conditions.flush()
     assert conditions.flush() == 1
     assert conditions_of(store, PORT) == {"Holds": ("True", "Probed")}
 

@@ -307,7 +307,7 @@ def test_what_nobody_foresaw_becomes_a_number(running: Running, caplog: pytest.L
 
 def test_plain_http_gets_nothing(running: Running) -> None:
     connection = http.client.HTTPConnection("127.0.0.1", running.port, timeout=10)
+    connection.request("GET", "/healthz")
     with pytest.raises((http.client.HTTPException, ConnectionError, ssl.SSLError)):
-        connection.request("GET", "/healthz")
         connection.getresponse()
     connection.close()

@@ -40,7 +40,9 @@ class Process(Running):
     def __init__(self, directory: Path) -> None:
         self.directory = directory
         self.lines: list[str] = []
-        self.process = subprocess.Popen([sys.executable, "-c", PROGRAM, str(directory)], stderr=subprocess.PIPE, text=True)
+        self.process = subprocess.Popen(
+            [sys.executable, "-c", PROGRAM, str(directory)], stderr=subprocess.PIPE, text=True
+        )
         self._heard = threading.Condition()
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()

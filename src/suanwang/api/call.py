@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal
 
 import msgspec
 from aiohttp import web
@@ -79,7 +79,7 @@ class Call:
         return float(self.query[name])
 
     def key(self) -> Key:
-        """The resource that the path names; its kind exists. Raises UNKNOWN_KIND, NOT_FOUND's cousin INVALID."""
+        """The resource that the path names. Raises UNKNOWN_KIND, and INVALID where the tenant does not fit the kind."""
         kind = self.services.registry.kind(self.part("kind"))
         tenant = self.part("tenant")
         if (tenant == "-") != (kind.scope == "infrastructure"):
@@ -107,9 +107,6 @@ class Route:
     answer: type[msgspec.Struct] | str = "application/json"
     streams: bool = field(default=False)
     """The answer may take long by intent: it counts against the token's streams, not its requests."""
-
-
-T = TypeVar("T")
 
 
 def raw_json(data: bytes, status: int = 200) -> web.Response:

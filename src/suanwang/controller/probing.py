@@ -79,11 +79,11 @@ async def probe(
     results = {result.assertion: result for part in gathered for result in part}
     answer = []
     for key in keys:
-        place = places.get(key)
-        if place is None:
+        if key not in places:
             nowhere = "it is not compiled: see its conditions and those of the ports it names"
             answer.append(Probed(key, "", False, _failed(key.title, nowhere)))
             continue
+        place = places[key]
         result = results.get(place.assertion) or _failed(
             place.assertion, unarmed.get(place.assertion, "no result came")
         )
