@@ -6,6 +6,7 @@ import re
 import zlib
 from datetime import UTC, datetime, timedelta
 
+import msgspec
 import pytest
 
 from suanwang.program import wire
@@ -56,6 +57,33 @@ def test_a_token_file_is_read(node, peer, tmp_path):
     path.write_text(node.token() + "\n")
     node.agent(token_file=str(path))
     assert peer.wait_for(wire.Hello).node == "h1"
+
+
+def test_the_same_token_is_used_once_and_a_new_one_enrols_anew(node, peer, until):
+    token = node.token()
+    for _ in range(2):
+        peer.heard.clear()
+        agent = node.agent(token=token)
+        peer.wait_for(wire.Hello)
+        agent.end()
+    assert len(peer.enrolments) == 1
+    peer.heard.clear()
+    agent = node.agent(token=node.token())
+    peer.wait_for(wire.Hello)
+    agent.end()
+    assert len(peer.enrolments) == 2
+    # A new token that is no good does not take the good certificate away.
+    peer.heard.clear()
+    agent = node.agent(token=token[:-64].replace("swe_", "swe_x") + token[-64:])
+    peer.wait_for(wire.Hello)
+    assert "code=ENROLMENT_REFUSED" in agent.output
+
+
+def test_once_ends_also_when_the_update_is_refused(node, peer):
+    agent = node.joined(once=True)
+    peer.say(msgspec.structs.replace(wire.update("", 1, "0" * 32, (), ()), format=99))
+    assert agent.process.wait(30) == 1
+    assert "NEWER_PROGRAM" in agent.output
 
 
 def test_it_waits_for_a_controller_that_is_not_there_yet(node, peer, until):
@@ -125,7 +153,9 @@ def test_another_controller_at_the_same_address_is_not_listened_to(node, peer, u
 def test_a_revoked_node_is_told_so(node, peer, until):
     agent = node.joined()
     peer.do(peer.sockets[-1].close(code=4003))
-    assert "revoked" in logged(agent, until, "NOT_ADMITTED")
+    until(lambda: "connection-failed" in agent.output)
+    assert "code=NOT_ADMITTED" in agent.output
+    assert "revoked" in agent.output
 
 
 def test_a_program_from_disk_that_another_release_wrote_is_left_alone(node, peer, until):

@@ -78,6 +78,8 @@ def test_a_controller_that_falls_silent_is_left(identity, peer):
             transport = peer.sockets[-1]._req.transport
             peer.loop.call_soon_threadsafe(transport.pause_reading)
             await eventually(lambda: peer.connections > 1)
+            # A transport that reads nothing does not notice that its other end is gone.
+            peer.loop.call_soon_threadsafe(transport.abort)
 
     asyncio.run(scenario())
 

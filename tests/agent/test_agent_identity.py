@@ -68,6 +68,18 @@ def test_enrolment_keeps_the_key_and_pins_the_authority(identity, peer):
     assert identity.certificate() == renewed
 
 
+def test_files_that_do_not_fit_are_named(identity, peer):
+    identity.enrol(Endpoint.parse(peer.url), JoinToken.parse(peer.authority.enrolment_token("h1")))
+    identity.context()
+    for path in (identity.key_path, identity.ca_path):
+        content = path.read_bytes()
+        path.write_bytes(b"nothing")
+        assert refused(identity.context).code == "NOT_ENROLLED"
+        path.unlink()
+        assert refused(identity.context).code == "NOT_ENROLLED"
+        path.write_bytes(content)
+
+
 def test_another_authority_never_gets_the_secret(identity, peer, tmp_path):
     token = JoinToken(node="h1", secret="s3cret", ca_sha256="0" * 64)
     problem = refused(identity.enrol, Endpoint.parse(peer.url), token)

@@ -1,3 +1,4 @@
+# ruff: noqa: ASYNC110 - what is waited for stands behind HTTP or in asyncio itself, and sets no event
 """The agents' protocol, with a plain WebSocket client at the other end that keeps nothing but what it was told."""
 
 from __future__ import annotations

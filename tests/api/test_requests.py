@@ -194,6 +194,34 @@ def test_a_quiet_watch_shows_that_it_lives(running: Running) -> None:
         assert [stream.readline() for _ in range(3)] == [b"\n"] * 3
 
 
+def test_a_watch_ends_with_its_token(running: Running) -> None:
+    token = running.token("doomed", "viewer", ["red"])
+    with running.open("GET", "/v1/watch", token=token) as stream:
+        assert stream.readline() == b"\n"
+        running.call("DELETE", "/v1/tokens/doomed")
+        assert set(iter(stream.readline, b"")) <= {b"\n"}  # and then it ends
+
+
+def test_a_connection_without_a_request_is_ended(start: Callable[..., Running]) -> None:
+    import socket
+
+    with start(limits={"first_request_timeout_s": 0.2, "idle_timeout_s": 30.0}) as server:
+        address = ("127.0.0.1", server.port)
+        raw = socket.create_connection(address, 10)
+        with server.tls().wrap_socket(raw, server_hostname="127.0.0.1") as silent:
+            silent.sendall(b"GET /healthz HTTP/1.1\r\nHost: x\r\n")
+            assert silent.recv(100) == b""
+        connection = http.client.HTTPSConnection(*address, context=server.tls(), timeout=10)
+        connection.request("GET", "/healthz")
+        assert connection.getresponse().read()
+        with server.open("GET", "/v1/watch", token=server.admin_token) as stream:
+            # A connection that has asked is kept, while the silent ones go.
+            assert [stream.readline() for _ in range(3)] == [b"\n"] * 3
+        connection.request("GET", "/healthz")
+        assert connection.getresponse().status == 200
+        connection.close()
+
+
 def test_streams_and_requests_of_a_token_are_limited(start: Callable[..., Running]) -> None:
     with start(limits={"streams_per_token": 1}) as server:
         token = server.token("second", "viewer", ["*"])

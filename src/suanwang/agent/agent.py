@@ -77,6 +77,8 @@ class Agent:
         self._asked: set[asyncio.Task[None]] = set()
         self._known_probes: frozenset[str] = frozenset()
         self.report: wire.Report | None = None
+        self.refused = False
+        """Whether the last update was refused."""
         self.connection = Connection(endpoint, identity, self._hello, self._receive, figures, generator)
 
     def _hello(self) -> wire.Hello:
@@ -84,7 +86,7 @@ class Agent:
         return wire.Hello(self._node, __version__, FORMAT, held.hash, held.have)
 
     async def run(self, *, once: bool = False) -> None:
-        """Work until cancelled; `once`: until a program from the controller is applied and reported.
+        """Work until cancelled; `once`: until an update from the controller is applied and reported, or refused.
 
         The held program is applied before anyone is asked, so a node comes up as it was when the controller is away.
         """
@@ -131,7 +133,13 @@ class Agent:
         else:
             task = asyncio.create_task(self._answer(message))
             self._asked.add(task)
-            task.add_done_callback(self._asked.discard)
+            task.add_done_callback(self._answered)
+
+    def _answered(self, task: asyncio.Task[None]) -> None:
+        self._asked.discard(task)
+        if not task.cancelled() and (problem := task.exception()) is not None:
+            # The controller sees no answer in time; everything else goes on.
+            log.error("not-answered", exc_info=problem, extra={"fields": {}})
 
     async def _keep(self) -> None:
         """Take updates as they come; between them, verify, and try again what failed."""
@@ -172,7 +180,8 @@ class Agent:
         await self._tell(answer.report)
         if answer.greet:
             self.connection.greet(empty=answer.empty)
-        if answer.report is not None:
+        self.refused = bool(answer.refusals)
+        if answer.report is not None or not answer.greet:
             self._applied.set()
 
     async def _until_applied(self) -> None:

@@ -149,6 +149,9 @@ class Connection:
                 await self._session()
             except SuanwangError as problem:
                 self._complain(problem)
+            except Exception:
+                # Whatever it is, the node is better off with an agent that tries again than with none.
+                log.exception("connection-broke", extra={"fields": {"controller": self._endpoint}})
             if time.monotonic() - self._since > _STEADY_S:
                 following = delays(self._random)
             await asyncio.sleep(following())
@@ -165,13 +168,18 @@ class Connection:
         certificate = self._identity.certificate()
         if certificate is not None:
             certificate.check(self._now())
+        context = self._identity.context()
         try:
-            context = self._identity.context()
             timeout = aiohttp.ClientTimeout(total=None, sock_connect=_CONNECT_S)
             async with aiohttp.ClientSession(timeout=timeout) as session:
                 url = f"wss://{self._endpoint}/v1/agent"
                 connecting = session.ws_connect(
-                    url, ssl=context, heartbeat=self._heartbeat_s, max_msg_size=_MESSAGE_LIMIT_BYTES
+                    url,
+                    ssl=context,
+                    heartbeat=self._heartbeat_s,
+                    max_msg_size=_MESSAGE_LIMIT_BYTES,
+                    # The close code is read here: answering first may fail, and the code would be lost with that.
+                    autoclose=False,
                 )
                 async with await asyncio.wait_for(connecting, _CONNECT_S) as socket:
                     await self._talk(socket)
@@ -193,12 +201,11 @@ class Connection:
         event(log, logging.INFO, "connected", controller=self._endpoint)
         self._since = time.monotonic()
         try:
-            async for received in socket:
-                if received.type in (aiohttp.WSMsgType.TEXT, aiohttp.WSMsgType.BINARY):
-                    self._hear(received.data)
-            # A refused certificate shows here: with TLS 1.3 the server judges it after the client is done.
-            if (problem := socket.exception()) is not None and isinstance(problem, Exception):
-                raise self._explained(problem)
+            received = await socket.receive()
+            while received.type in (aiohttp.WSMsgType.TEXT, aiohttp.WSMsgType.BINARY):
+                self._hear(received.data)
+                received = await socket.receive()
+            number = received.data if received.type == aiohttp.WSMsgType.CLOSE else socket.close_code
         finally:
             restarting = self._closing is not None
             self._socket = self._outgoing = self._closing = None
@@ -208,7 +215,7 @@ class Connection:
                 lasted_s = time.monotonic() - self._since
                 event(log, logging.WARNING, "disconnected", controller=self._endpoint, after_s=lasted_s)
         if not restarting:
-            raise self._dismissed(socket.close_code)
+            raise self._dismissed(number)
 
     async def _write(self, socket: aiohttp.ClientWebSocketResponse, outgoing: asyncio.Queue[wire.FromAgent]) -> None:
         try:

@@ -5,7 +5,7 @@ the CA (SHA-256 of its DER form), so the secret is only sent to a server whose c
 that CA. Afterwards the certificate speaks for the node, and is renewed over mutual TLS before it ends.
 
 Files: `key.pem` (0600), `certificate.pem` (headed by two readable lines, which PEM readers skip: the node and the
-end of validity; they spare the start a parser), `ca.pem`.
+end of validity; they spare the start a parser), `ca.pem`, `token.sha256` (by which a used token is known again).
 """
 
 from __future__ import annotations
@@ -48,6 +48,12 @@ class JoinToken:
     node: str
     secret: str = field(repr=False)
     ca_sha256: str
+
+    @property
+    def digest(self) -> bytes:
+        """By which it is known again, without being kept: SHA-256 of the whole, in hexadecimal."""
+        whole = f"{self.node}.{self.secret}.{self.ca_sha256}"
+        return hashlib.sha256(whole.encode()).hexdigest().encode()
 
     @classmethod
     def parse(cls, text: str) -> JoinToken:
@@ -131,10 +137,21 @@ class Identity:
         return Certificate(node, datetime.fromisoformat(start), datetime.fromisoformat(end))
 
     def context(self) -> ssl.SSLContext:
-        """TLS towards the controller: trusts the pinned CA only, checks the server's name, shows our certificate."""
-        context = _context(cafile=str(self.ca_path))
-        context.load_cert_chain(self.certificate_path, self.key_path)
+        """TLS towards the controller: trusts the pinned CA only, checks the server's name, shows our certificate.
+
+        Raises NOT_ENROLLED when a file is missing or doesn't fit the others.
+        """
+        try:
+            context = _context(cafile=str(self.ca_path))
+            context.load_cert_chain(self.certificate_path, self.key_path)
+        except OSError as problem:
+            message = f"key, certificate and CA in {self.state.path} can't be used: {problem.strerror or problem}"
+            raise SuanwangError(NOT_ENROLLED, message, ENROL_AGAIN) from None
         return context
+
+    def was_used(self, token: JoinToken) -> bool:
+        """Whether this node's certificate came of that token."""
+        return self.state.read("token.sha256") == token.digest
 
     def enrol(self, endpoint: Endpoint, token: JoinToken) -> Certificate:
         """Trade the token for a certificate.
@@ -145,11 +162,14 @@ class Identity:
         body = {"node": token.node, "token": token.secret, "csr": self._request(token.node)}
         try:
             answer = _post(endpoint, _context(cadata=ca), "/v1/enrol", body)
-            return self._accept(answer, token.node, ca)
+            found = self._accept(answer, token.node, ca)
         except SuanwangError as problem:
             # A server may quote what it was sent.
             message = problem.message.replace(token.secret, "…")
             raise SuanwangError(problem.code, message, problem.hint.replace(token.secret, "…")) from None
+
+        self.state.write("token.sha256", token.digest)
+        return found
 
     def renew(self, endpoint: Endpoint, node: str) -> Certificate:
         """Get a new certificate by the one at hand. Raises as `enrol`."""

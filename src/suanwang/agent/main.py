@@ -127,7 +127,8 @@ async def _run(settings: Settings, state: StateDirectory) -> int:
         await _first(asyncio.create_task(agent.run(once=settings.once)), stopping)
     event(log, logging.INFO, "stopped", node=settings.node)
     report = agent.report
-    return 1 if settings.once and (report is None or report.failed or report.pending) else 0
+    finished = report is not None and not (report.failed or report.pending or agent.refused)
+    return 1 if settings.once and not finished else 0
 
 
 async def _first(task: asyncio.Task[None], stopping: asyncio.Event) -> bool:
@@ -147,7 +148,7 @@ async def _first(task: asyncio.Task[None], stopping: asyncio.Event) -> bool:
 async def _admitted(
     settings: Settings, endpoint: Endpoint, identity: Identity, state: StateDirectory, generator: random.Random
 ) -> None:
-    """See to it that the node has a certificate; with a join token, get one, however long the controller is away.
+    """See to it that the node has a certificate; with a join token not used before, get one, however long that takes.
 
     A node that holds a program goes on without a valid certificate: its data plane is worth more than its connection.
     """
@@ -164,10 +165,10 @@ async def _admitted(
             certificate.check(utc_now())
         except SuanwangError as problem:
             trouble = problem
-    if trouble is None:
-        return
     text = _token(settings)
     if text is None:
+        if trouble is None:
+            return
         if trouble.code == CERTIFICATE_EXPIRED and state.read("program.log"):
             event(
                 log, logging.ERROR, "certificate-expired", code=trouble.code, reason=trouble.message, hint=trouble.hint
@@ -178,7 +179,15 @@ async def _admitted(
     if token.node != settings.node:
         message = f"the join token is for node {token.node}, not for {settings.node}"
         raise SuanwangError(JOIN_TOKEN_INVALID, message, "make a token for this node")
-    await _enrol(identity, endpoint, token, generator, once=settings.once)
+    if trouble is None and identity.was_used(token):
+        return
+    try:
+        await _enrol(identity, endpoint, token, generator, once=settings.once)
+    except SuanwangError as problem:
+        if trouble is not None:
+            raise
+        # The token is new, so a new certificate was asked for; but there is a good one to go on with.
+        event(log, logging.ERROR, "not-enrolled-anew", code=problem.code, reason=problem.message, hint=problem.hint)
 
 
 async def _enrol(

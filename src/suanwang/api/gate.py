@@ -22,6 +22,7 @@ from suanwang.api.authorization import FORBIDDEN, UNAUTHENTICATED, Principal, re
 from suanwang.api.call import Call, Route, raw_json
 from suanwang.api.messages import Problem, Problems
 from suanwang.api.services import Services
+from suanwang.controller.admission import IN_USE
 from suanwang.controller.authority import REVOKED
 from suanwang.controller.credentials import BAD_ENROLMENT, LAST_ADMIN, NAME_TAKEN
 from suanwang.controller.plan import STALE_PLAN
@@ -57,7 +58,7 @@ STATUS = {
     STALE_PLAN: 409,
     ALREADY_CLAIMED: 409,
     EXHAUSTED: 409,
-    "IN_USE": 409,
+    IN_USE: 409,
     NAME_TAKEN: 409,
     LAST_ADMIN: 409,
     COMPACTED: 410,

@@ -213,6 +213,9 @@ async def watch(call: Call) -> web.StreamResponse:
                     line = b"\n"
             else:
                 line = await asyncio.to_thread(_line, call, commit, kind, tenant)
+            if not call.services.credentials.has_token(who.name):
+                # Made void while the stream was open.
+                break
             if line:
                 async with asyncio.timeout(limits.write_timeout_s):
                     await response.write(line)

@@ -7,6 +7,7 @@ import contextlib
 import logging
 import os
 import ssl
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ import msgspec
 from aiohttp import web
 
 from suanwang.api.agents import Agents
+from suanwang.api.connections import Connections
 from suanwang.api.gate import Gate, WebHandler, plain_errors
 from suanwang.api.housekeeping import Housekeeping
 from suanwang.api.openapi import PATH, document
@@ -118,7 +120,8 @@ class Server:
         settings = self._settings
         limits = settings.limits
         streams: Streams = set()
-        app = application(services, streams)
+        asked: list[Callable[[web.Request], None]] = []
+        app = application(services, streams, asked)
         runner = web.AppRunner(
             app,
             access_log=None,
@@ -131,6 +134,10 @@ class Server:
         await runner.setup()
         self._stack.push_async_callback(runner.cleanup)
         assert runner.server is not None
+        connections = Connections(runner.server, limits.first_request_timeout_s)
+        asked.append(connections.asked)
+        sweeping = asyncio.create_task(connections.sweep())
+        self._stack.callback(sweeping.cancel)
         try:
             # Not through a web.TCPSite, which can't bound the TLS handshake.
             listener = await asyncio.get_running_loop().create_server(
@@ -180,9 +187,16 @@ class Server:
                 log.exception("the server's certificate can't be renewed")
 
 
-def application(services: Services, streams: Streams) -> web.Application:
-    """The routes as an aiohttp application."""
-    app = web.Application(middlewares=[plain_errors], client_max_size=services.settings.limits.body_bytes)
+def application(services: Services, streams: Streams, asked: list[Callable[[web.Request], None]]) -> web.Application:
+    """The routes as an aiohttp application. `streams` are those that run; each of `asked` hears of every request."""
+
+    @web.middleware
+    async def hear(request: web.Request, handler: WebHandler) -> web.StreamResponse:
+        for function in asked:
+            function(request)
+        return await handler(request)
+
+    app = web.Application(middlewares=[hear, plain_errors], client_max_size=services.settings.limits.body_bytes)
     gate = Gate(services)
     for route in ROUTES:
         app.router.add_route(

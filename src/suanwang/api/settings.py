@@ -32,6 +32,8 @@ class Limits:
     idle_timeout_s: float = 75.0
     """Of a kept connection without requests."""
     handshake_timeout_s: float = 10.0
+    first_request_timeout_s: float = 20.0
+    """Of a new connection, until its first request's headers are there."""
     hello_timeout_s: float = 10.0
     agent_heartbeat_s: float = 10.0
     agent_message_bytes: int = 64 * 2**20

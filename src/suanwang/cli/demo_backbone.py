@@ -55,7 +55,7 @@ def backbone(name: str, report: Report, path: str, hosts: int) -> None:
 
 
 def far_apart(graph: Graph, count: int) -> list[str]:
-    """Cities far from each other: the two ends of the longest path first, then always the one farthest from all chosen."""
+    """Cities far from each other: the ends of the longest path first, then always the one farthest from all chosen."""
     distances = {node: graph.shortest_paths(node) for node in graph.nodes}
 
     def apart(one: str, other: str) -> int:

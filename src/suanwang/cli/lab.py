@@ -12,7 +12,7 @@ import click
 from suanwang.cli import failure, sources
 from suanwang.cli.session import current, note, output_option
 from suanwang.cli.table import Styled, table
-from suanwang.model.errors import SuanwangError, code
+from suanwang.model.errors import NOT_FOUND, SuanwangError, code
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -174,12 +174,18 @@ def impair(name: str, link: str, delay: str, loss: str, rate: str) -> None:
 @name_option
 @click.argument("what", metavar="controller|NODE")
 def restart(name: str, what: str) -> None:
-    """Start the controller, or a node's agent, again after it was killed."""
+    """Start the controller, or a node's agent, anew: also one that was killed. What runs is ended first."""
     found = opened(name)
-    if what == "controller":
+    role, node = ("controller", "") if what == "controller" else ("agent", what)
+    if role == "agent" and node not in found.hosts():
+        hosts = ", ".join(found.hosts())
+        raise SuanwangError(NOT_FOUND, f"lab {name!r} has no agent for {node!r}", f"name one of controller, {hosts}")
+    if found.runs(role, node):
+        found.stop(role, node)
+    if role == "controller":
         found.start_server()
     else:
-        found.start_agent(what)
+        found.start_agent(node)
 
 
 def opened(name: str) -> Lab:

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from suanwang.cli.whereabouts import SOURCES, find
+
 if TYPE_CHECKING:
     from suanwang.cli.client import Client
 
@@ -23,9 +25,6 @@ CONNECTION = {
     "data-directory": ("FOLDER", "data directory of a server on this machine"),
 }
 """Flags that say where the server is; each is both a flag of `suanwang` and of every command that asks a server."""
-
-SOURCES = ("server", "lab", "data-directory", "context")
-"""Those of them that name a server, in the order in which they win."""
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
@@ -43,7 +42,6 @@ class Session:
         """A client of the server that the flags, variables or contexts name. Raises NO_SERVER and others."""
         if self._client is None:
             from suanwang.cli.client import Client
-            from suanwang.cli.whereabouts import find
 
             self._client = Client(find(self.connection))
         return self._client

@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -98,7 +99,7 @@ class Flow:
         ]
         if len(times) < 2:
             raise SuanwangError(DEMO_FAILED, "nothing came back from the watched flow", "see `suanwang probe`")
-        longest_s = max(after - before for before, after in zip(times, times[1:], strict=False)) - INTERVAL_S
+        longest_s = max(after - before for before, after in pairwise(times)) - INTERVAL_S
         summary = next(line for line in output.splitlines() if "packets transmitted" in line)
         sent, received = (int(part.split()[0]) for part in summary.split(",")[:2])
         # One may still be on its way when the flow is ended; it is not lost.

@@ -14,12 +14,14 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from suanwang.cli.session import SOURCES
 from suanwang.model.errors import SuanwangError, code
 
 NO_SERVER = code("NO_SERVER", "no server is named by flags, variables or a context, and none runs on this machine")
 NO_CONTEXT = code("NO_CONTEXT", "no context of that name was saved")
 BAD_CONTEXT = code("BAD_CONTEXT", "a file that says where the server is can't be read or is not of the expected form")
+
+SOURCES = ("server", "lab", "data-directory", "context")
+"""Flags that name a server, in the order in which they win."""
 
 SERVER_NOTE = "server.json"
 DEFAULT_DATA_DIRECTORY = Path("/var/lib/suanwang")

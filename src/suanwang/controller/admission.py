@@ -10,7 +10,7 @@ A reference is itself a claim (scope `ref/TARGET`, value: who refers), so whethe
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -53,9 +53,13 @@ def admit(
     resources: Sequence[Resource],
     deletions: Iterable[Key],
     places: Mapping[Key, Place] | None = None,
+    anew: Container[Key] = (),
 ) -> list[Change]:
-    """Check and write all; returns what really changes. Raises one error, or an ErrorList of all that is wrong."""
-    return _Admitting(transaction, registry, places or {}).run(resources, list(deletions))
+    """Check and write all; returns what really changes. Raises one error, or an ErrorList of all that is wrong.
+
+    What is declared as it stands is passed over, but for the keys in `anew`: with them something is wrong.
+    """
+    return _Admitting(transaction, registry, places or {}).run(resources, list(deletions), anew)
 
 
 class _Admitting:
@@ -66,7 +70,7 @@ class _Admitting:
         self.pending: dict[Key, dict[str, Any] | None] = {}
         self.errors: list[SuanwangError] = []
 
-    def run(self, resources: Sequence[Resource], deletions: list[Key]) -> list[Change]:
+    def run(self, resources: Sequence[Resource], deletions: list[Key], anew: Container[Key]) -> list[Change]:
         before: dict[Key, tuple[dict[str, Any] | None, int]] = {}
         for key in [*deletions, *(resource.key for resource in resources)]:
             entry = self.transaction.get(key)
@@ -80,7 +84,7 @@ class _Admitting:
             resource if resource.set else replace(resource, set=(before[resource.key][0] or {}).get("set", ""))
             for resource in resources
         ]
-        changing = [resource for resource in resources if self._differs(resource, before[resource.key][0])]
+        changing = [one for one in resources if one.key in anew or self._differs(one, before[one.key][0])]
         for resource in changing:
             present = before[resource.key][0]
             allocation = resource.allocation or (present or {}).get("allocation", {})

@@ -140,6 +140,11 @@ class Credentials:
             return None
         return token
 
+    def has_token(self, token_name: str) -> bool:
+        """Whether a token of that name is valid now."""
+        now = self._clock()
+        return any(t.name == token_name and (t.expires is None or t.expires > now) for t in self._tokens.values())
+
     def tokens(self) -> list[Token]:
         """All tokens, by name."""
         return sorted(self._tokens.values(), key=lambda token: token.name)

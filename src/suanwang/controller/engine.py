@@ -130,7 +130,7 @@ class Controller:
                         gone += [
                             key for key in map(parse_key, members) if key not in kept and (not scope or scope(key))
                         ]
-                    changes = admit(transaction, self.registry, wanted, gone, places)
+                    changes = admit(transaction, self.registry, wanted, gone, places, self.problems())
                     raise _Abandon
             except _Abandon:
                 pass

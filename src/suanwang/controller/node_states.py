@@ -177,7 +177,9 @@ class NodeStates:
 
         Of a revision that is too old to be remembered, every failing node is named.
         """
-        waiting, failed, absent = [], {}, []
+        waiting: list[str] = []
+        failed: dict[str, tuple[Problem, ...]] = {}
+        absent: list[str] = []
         with self._lock:
             for node in sorted(self._behind):
                 state = self._states[node]

@@ -1,8 +1,8 @@
 """A whole lab: an underlay of real routers, a controller, and an agent for every host, each a process of its own.
 
-A lab is declared by Regions, Nodes and Links. What the controller will allocate to them (addresses, AS numbers, names of
-interfaces) is worked out first, by the controller's own admission, and then stored as the first revision of the lab's
-controller, so that underlay and controller agree from the start.
+A lab is declared by Regions, Nodes and Links. What the controller will allocate to them (addresses, AS numbers, names
+of interfaces) is worked out first, by the controller's own admission, and then stored as the first revision of the
+lab's controller, so that underlay and controller agree from the start.
 """
 
 from __future__ import annotations
@@ -35,9 +35,13 @@ from suanwang.store import SqliteStore, Store
 from suanwang.topology.underlay import UnderlayLink, UnderlayPlan, underlay_plan
 
 LAB_START = code("LAB_START", "a process of the lab did not start")
+LAB_STOP = code("LAB_STOP", "a process of the lab did not end")
 
 KINDS = frozenset({"Region", "Site", "Node", "Link", "Peer"})
 """What a lab is declared by; other kinds are for its controller."""
+
+_ADDRESS = "controller"
+"""The lab's note of where its controller listens. It outlives a controller that dies before it has written its own."""
 
 Progress = Callable[[str], None]
 
@@ -130,7 +134,8 @@ class Lab:
         return ["nsenter", f"--net={netns.DIRECTORY / self.namespace(target)}", "--", *command]
 
     def start_agent(self, node: str, token: str = "") -> None:
-        """Start a node's agent, with a join token the first time; also one that was killed."""
+        """Start a node's agent, with a join token the first time; also one that has ended. Raises LAB_START."""
+        self._refuse_second("agent", node)
         directory = self.agent_directory(node)
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         server = msgspec.json.decode((self.controller_directory / NOTE).read_bytes())
@@ -147,13 +152,12 @@ class Lab:
         self._spawn("agent", node, command, self.directory.path / "agents" / f"{node}.log")
 
     def start_server(self, limit_s: float = 30.0) -> None:
-        """Start the controller, also one that was killed, and wait until it listens. Raises LAB_START."""
+        """Start the controller, also one that has ended, and wait until it listens. Raises LAB_START."""
+        self._refuse_second("controller")
         note = self.controller_directory / NOTE
-        listen = "127.0.0.1:0"
-        if note.exists():
-            # Agents know the old address, so a controller that comes back takes it again.
-            listen = str(msgspec.json.decode(note.read_bytes())["url"]).removeprefix("https://")
-            note.unlink()
+        # Agents know the first address, so a controller that comes back takes it again.
+        listen = self.underlay.record.notes.get(_ADDRESS, "127.0.0.1:0")
+        note.unlink(missing_ok=True)
         log = self.directory.path / "controller.log"
         command = [sys.executable, "-m", "suanwang", "server", "--listen", listen]
         command += ["--data-directory", str(self.controller_directory)]
@@ -164,19 +168,55 @@ class Lab:
                 end = log.read_text()[-2000:].strip()
                 raise SuanwangError(LAB_START, f"the controller did not start: {end}", f"its log: {log}")
             time.sleep(0.02)
+        record = self.underlay.record
+        record.notes[_ADDRESS] = str(msgspec.json.decode(note.read_bytes())["url"]).removeprefix("https://")
+        self.directory.write(record)
 
     def kill(self, role: str, node: str = "") -> None:
         """End the controller (`controller`) or a node's agent (`agent`) at once, as a crash would. Raises NOT_FOUND."""
-        for process in self.underlay.record.processes:
-            if (process.role, process.node) == (role, node) and process.alive:
-                handle = os.pidfd_open(process.pid)
-                try:
-                    signal.pidfd_send_signal(handle, signal.SIGKILL)
-                    select.select([handle], [], [], 5.0)
-                finally:
-                    os.close(handle)
-                return
-        raise SuanwangError(NOT_FOUND, f"no {role} {node} runs in lab {self.directory.name!r}", "see `lab status`")
+        self._end(role, node, signal.SIGKILL, 5.0)
+
+    def stop(self, role: str, node: str = "", limit_s: float = 15.0) -> None:
+        """Ask the controller (`controller`) or a node's agent (`agent`) to end, and wait for it.
+
+        Raises NOT_FOUND when it does not run, LAB_STOP when it does not end in time.
+        """
+        self._end(role, node, signal.SIGTERM, limit_s)
+
+    def runs(self, role: str, node: str = "") -> bool:
+        """Whether the controller (`controller`) or a node's agent (`agent`) runs."""
+        return self._process(role, node) is not None
+
+    def _process(self, role: str, node: str) -> ProcessRecord | None:
+        found = (one for one in self.underlay.record.processes if (one.role, one.node) == (role, node) and one.alive)
+        return next(found, None)
+
+    def _refuse_second(self, role: str, node: str = "") -> None:
+        if self.runs(role, node):
+            message = f"the {' '.join(filter(None, (role, node)))} of lab {self.directory.name!r} runs already"
+            raise SuanwangError(LAB_START, message, "there is nothing to start; to start it anew: suanwang lab restart")
+
+    def _end(self, role: str, node: str, number: int, limit_s: float) -> None:
+        process = self._process(role, node)
+        if process is None:
+            what = " ".join(filter(None, (role, node)))
+            raise SuanwangError(NOT_FOUND, f"no {what} runs in lab {self.directory.name!r}", "see `lab status`")
+        try:
+            handle = os.pidfd_open(process.pid)
+        except ProcessLookupError:
+            return
+        try:
+            if process.alive:  # the handle is held now, so the number can't have become another's
+                signal.pidfd_send_signal(handle, number)
+                ended, _, _ = select.select([handle], [], [], limit_s)
+                if not ended:
+                    what = " ".join(filter(None, (role, node)))
+                    message = f"the {what} of lab {self.directory.name!r} has not ended after {limit_s:g} s"
+                    raise SuanwangError(LAB_STOP, message, f"look at process {process.pid}")
+        except ProcessLookupError:
+            pass
+        finally:
+            os.close(handle)
 
     def _start_controller(
         self, registry: Registry, declared: list[Resource], plan: UnderlayPlan, progress: Progress, limit_s: float

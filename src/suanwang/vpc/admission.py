@@ -9,6 +9,7 @@ that transaction, so two writers can never both get an address, however they rac
 | `vpc/TENANT/NAME/subnets` | ranges of its subnets |
 | `vpc/TENANT/NAME/addresses` | addresses of its ports |
 | `vpc/TENANT/NAME/macs` | MAC addresses of its ports |
+| `vpc/TENANT/NAME/tables` | numbers of its route tables |
 """
 
 from __future__ import annotations
@@ -31,6 +32,7 @@ from suanwang.vpc.kinds import (
     SubnetSpec,
     VpcSpec,
 )
+from suanwang.vpc.records import table_number
 
 OVERLAP = code("OVERLAP", "two subnets of one VPC have addresses in common")
 OUTSIDE = code("OUTSIDE", "an address or range lies outside of what it must be part of")
@@ -52,7 +54,7 @@ def admit_vpc(admission: Admission, resource: Resource, before: Stored) -> Mappi
                 OUTSIDE, f"subnet range {cidr} would lie outside of {resource.key}", "keep a range round it"
             )
     if spec.vni is not None:
-        admission.claim("vni", f"{spec.vni:08d}")
+        _claim(admission, resource.key, "vni", f"{spec.vni:08d}", f"VNI {spec.vni}")
         return {"vni": spec.vni}
     previous = (before or {}).get("allocation", {}).get("vni")
     if type(previous) is int and 1 <= previous <= LARGEST_VNI:
@@ -62,7 +64,7 @@ def admit_vpc(admission: Admission, resource: Resource, before: Stored) -> Mappi
         if free is None:
             raise SuanwangError(EXHAUSTED, "all VXLAN network identifiers are taken", "remove VPCs that are not used")
         vni = free
-    admission.claim("vni", f"{vni:08d}")
+    _claim(admission, resource.key, "vni", f"{vni:08d}", f"VNI {vni}")
     return {"vni": vni}
 
 
@@ -113,9 +115,8 @@ def admit_port(admission: Admission, resource: Resource, before: Stored) -> Mapp
             raise SuanwangError(WRONG_VPC, f"{group_key} is not of {vpc}", "a port's groups are of its own VPC")
     addresses = _addresses(admission, resource.key, spec, subnet["spec"], vpc, before)
     _stays_next_hop(admission, resource.key, vpc, addresses)
-    scope = f"vpc/{vpc.title}/macs"
     mac = spec.mac or stable_mac("port", resource.key.tenant, resource.key.name)
-    admission.claim(scope, mac)
+    _claim(admission, resource.key, f"vpc/{vpc.title}/macs", mac, f"MAC {mac}")
     return {"addresses": addresses, "mac": mac, "vpc": vpc.title}
 
 
@@ -147,6 +148,9 @@ def admit_route_table(admission: Admission, resource: Resource, before: Stored) 
     vpc = resolve("Vpc", spec.vpc, resource.key.tenant)
     if before is not None and before["spec"].get("vpc") != spec.vpc and admission.values(f"ref/{resource.key}"):
         raise SuanwangError(IMMUTABLE, f"{resource.key} is in use, so its VPC stays", "make another route table")
+    # Numbers come from names; two names that give one are too rare to be worth more than a refusal.
+    number = table_number(resource.key.name)
+    _claim(admission, resource.key, f"vpc/{vpc.title}/tables", f"{number:010d}", f"the number {number}")
     for index, route in enumerate(spec.routes):
         if route.next_hop.port is None:
             continue
@@ -186,6 +190,17 @@ def _version(destination: str) -> str:
     return "IPv6" if is_ipv6(destination) else "IPv4"
 
 
+def _claim(admission: Admission, key: Key, scope: str, value: str, what: str) -> None:
+    try:
+        admission.claim(scope, value)
+    except SuanwangError as problem:
+        owner = admission.owner(scope, value)
+        # What other tenants have, and how they call it, is nobody else's business.
+        holder = owner if owner is not None and owner.tenant == key.tenant else "another tenant"
+        message = f"{what} of {key} is already {holder}'s"
+        raise SuanwangError(ALREADY_CLAIMED, message, "choose another, or none to get a free one") from problem
+
+
 def subnets_scope(vpc: Key) -> str:
     """Scope of the claims on a VPC's subnet ranges."""
     return f"vpc/{vpc.title}/subnets"
@@ -222,12 +237,7 @@ def _addresses(
                 raise SuanwangError(RESERVED, f"{address} is reserved in {cidr}", hint)
         else:
             address = kept[0] if kept else _free_address(admission, scope, cidr)
-        try:
-            admission.claim(scope, hex_address(address))
-        except SuanwangError as problem:
-            holder = admission.owner(scope, hex_address(address))
-            message = f"{address} of {key} is already {holder}'s"
-            raise SuanwangError(ALREADY_CLAIMED, message, "choose another, or none to get a free one") from problem
+        _claim(admission, key, scope, hex_address(address), address)
         chosen.append(address)
     for address in fixed:
         if address not in chosen:

@@ -11,7 +11,7 @@ from suanwang.model.reference import Key, resolve
 from suanwang.program.fragment import Fragment, fragment
 from suanwang.program.objects import Probe, Responder
 from suanwang.vpc.inventory import DANGLING_REFERENCE, UNREADABLE_DOCUMENT, Inventory, unreadable
-from suanwang.vpc.records import PortRecord
+from suanwang.vpc.records import PortRecord, text
 
 NOT_ATTACHED = code("NOT_ATTACHED", "a port that must send or receive is on no node")
 NO_COMMON_VERSION = code("NO_COMMON_VERSION", "the two ends have no address of the same IP version")
@@ -115,7 +115,7 @@ class Assertions:
     def _compile(self, key: Key, spec: Mapping[str, Any]) -> Iterator[tuple[str, Fragment]]:
         source = self._port(key, spec["from"]["port"])
         target = self._port(key, spec["to"]["port"]) if spec["to"].get("port") else None
-        candidates = target.addresses if target else (spec["to"]["address"],)
+        candidates = target.addresses if target else (text(spec["to"]["address"]),)
         wanted = spec.get("version")
         for destination in candidates:
             version = 6 if is_ipv6(destination) else 4
@@ -126,7 +126,13 @@ class Assertions:
             what = f"IPv{wanted}" if wanted else "IP version"
             message = f"{key}: {source.title} and {', '.join(candidates)} share no {what}"
             raise SuanwangError(NO_COMMON_VERSION, message, "give both ports' subnets the same IP version")
-        protocol, number, expect = spec.get("protocol", "icmp"), spec.get("port") or 0, spec.get("expect", "allowed")
+        protocol, number, expect = (
+            text(spec.get("protocol", "icmp")),
+            spec.get("port") or 0,
+            spec.get("expect", "allowed"),
+        )
+        if type(number) is not int or expect not in ("allowed", "denied"):
+            raise ValueError(f"port {number!r}, expect {expect!r}")
         owner = f"assertion/{key.title}"
         answerer = target.title if target and protocol != "icmp" else ""
         probe = Probe(key.title, f"port/{source.title}", protocol, own or "", destination, number, expect, answerer)

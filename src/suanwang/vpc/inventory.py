@@ -158,9 +158,11 @@ class Inventory:
             port, subnet = tenant.ports.get(key.name), tenant.subnets.get(str(spec.get("subnet")))
             found = [port.subnet.vpc if port else None, subnet.vpc if subnet else None]
         else:
-            record: SubnetRecord | GroupRecord | TableRecord | None = {
-                "Subnet": tenant.subnets.get, "SecurityGroup": tenant.groups.get, "RouteTable": tenant.tables.get,
-            }[key.kind](key.name)  # fmt: skip
+            record: SubnetRecord | GroupRecord | TableRecord | None
+            if key.kind == "Subnet":
+                record = tenant.subnets.get(key.name)
+            else:
+                record = (tenant.groups if key.kind == "SecurityGroup" else tenant.tables).get(key.name)
             found = [record.vpc if record else None, tenant.vpcs.get(str(spec.get("vpc")))]
         return {vpc for vpc in found if vpc is not None}
 

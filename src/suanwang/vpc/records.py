@@ -27,7 +27,7 @@ class NodeRecord:
     def __init__(self, name: str, document: Mapping[str, Any]) -> None:
         self.name = intern(name)
         self.region: str = intern(document["spec"]["region"])
-        self.endpoint = _text(document.get("allocation", {}).get("address") or document["spec"]["address"])
+        self.endpoint = text(document.get("allocation", {}).get("address") or document["spec"]["address"])
         self.mac, self.next_hop = tunnel_identity(self.endpoint)
 
 
@@ -63,11 +63,11 @@ class PortRecord:
         versions = {is_ipv6(cidr) for cidr in subnet.cidrs}
         if any(is_ipv6(address) not in versions for address in self.addresses):
             raise ValueError(f"an address of {', '.join(self.addresses)} is of another IP version than {subnet.name}")
-        self.mac = _text(allocation["mac"])
+        self.mac = text(allocation["mac"])
         self.device = port_device(tenant, name)
         self.groups: tuple[str, ...] = tuple(intern(group) for group in dict.fromkeys(spec.get("securityGroups", ())))
         self.pairs: tuple[tuple[str, str], ...] = tuple(
-            (_text(pair["prefix"]), _text(pair.get("mac") or "")) for pair in spec.get("allowedAddressPairs", ())
+            (text(pair["prefix"]), text(pair.get("mac") or "")) for pair in spec.get("allowedAddressPairs", ())
         )
         self.rate_in_bps = parse(spec["bandwidthIn"], RATE_UNITS, "1Gbps") if spec.get("bandwidthIn") else 0
         self.rate_out_bps = parse(spec["bandwidthOut"], RATE_UNITS, "1Gbps") if spec.get("bandwidthOut") else 0
@@ -108,7 +108,7 @@ class TableRecord:
         self.number = table_number(name)
         self.blackholes = texts(route["destination"] for route in routes if route["nextHop"].get("blackhole"))
         self.next_hops = tuple(
-            (_text(route["destination"]), _text(route["nextHop"]["port"]))
+            (text(route["destination"]), text(route["nextHop"]["port"]))
             for route in routes
             if route["nextHop"].get("port")
         )
@@ -175,7 +175,7 @@ ALLOW_ALL = (FilterRule(),)
 
 def filter_rule(rule: Mapping[str, Any]) -> FilterRule:
     """A rule as programs hold it."""
-    peer = _text(rule.get("cidr") or "any")
+    peer = text(rule.get("cidr") or "any")
     if rule.get("securityGroup"):
         peer = f"@group/{rule['securityGroup']}"
     elif rule.get("prefixList"):
@@ -184,8 +184,8 @@ def filter_rule(rule: Mapping[str, Any]) -> FilterRule:
     return FilterRule(str(rule.get("protocol", "any")), peer, ports, rule.get("icmpType", -1), rule.get("icmpCode", -1))
 
 
-def _text(value: object) -> str:
-    # What is no text would be refused by the agent, with the whole program that it stands in.
+def text(value: object) -> str:
+    """A text of a stored document. Raises TypeError: what is none, an agent would refuse with the whole program."""
     if not isinstance(value, str):
         raise TypeError(f"{value!r} is no text")
     return value
@@ -193,7 +193,7 @@ def _text(value: object) -> str:
 
 def texts(values: Iterable[object]) -> tuple[str, ...]:
     """Texts of a stored document. Raises TypeError."""
-    return tuple(_text(value) for value in values)
+    return tuple(text(value) for value in values)
 
 
 def port_device(tenant: str, name: str) -> str:
