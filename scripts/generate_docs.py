@@ -7,7 +7,6 @@ The pages are committed; `tests/test_docs.py` generates them anew and fails when
 
 from __future__ import annotations
 
-import ast
 import importlib
 import json
 import pkgutil
@@ -26,11 +25,10 @@ from suanwang.model.schema import schema
 SOURCE = Path(suanwang.__file__).parent
 GENERATED = "<!-- Written by `make docs`; edit the code it comes from. -->\n"
 
-METRIC_TYPES = {"Counter": "counter", "Gauge": "gauge", "Histogram": "histogram", "Summary": "summary", "Info": "info"}
-
 PLAIN_VARIABLES = {
     "SUANWANG_TOKEN": "the token itself, for users of the API; as a variable only, since flags show in process lists",
     "SUANWANG_OS_PACKAGES": "`no`: `make setup` leaves the operating system's packages alone and says what is missing",
+    "SUANWANG_LAB": "set by a lab on its processes, so that they are found when it is taken down: its run directory",
     "PYTHON": "the interpreter that `make setup` makes `.venv` with; else `python3`, or a later one that is found",
 }
 """Variables that belong to no flag of a command."""
@@ -238,28 +236,11 @@ def environment_variable(parameter: click.Parameter, context: click.Context) -> 
 
 
 def metrics_page() -> str:
-    rows = sorted({row for path in SOURCE.rglob("*.py") for row in metrics_in(path)})
-    about = "Served at `GET /metrics` by the controller and by every agent, for Prometheus."
-    return page("Metrics", about, table(("metric", "type", "labels", "meaning", "room"), rows))
+    from suanwang.measure import metrics
 
-
-def metrics_in(path: Path) -> Iterator[tuple[str, str, str, str, str]]:
-    """The metrics that a file makes by prometheus_client. The file is read, not run: some metrics need a process."""
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-        if not isinstance(node, ast.Call) or len(node.args) < 2:
-            continue
-        called = node.func.id if isinstance(node.func, ast.Name) else getattr(node.func, "attr", "")
-        kind = METRIC_TYPES.get(called.removesuffix("MetricFamily"))
-        texts = [argument.value for argument in node.args[:2] if isinstance(argument, ast.Constant)]
-        if kind is None or len(texts) < 2 or not str(texts[0]).startswith("suanwang_"):
-            continue
-        labels = next((k.value for k in node.keywords if k.arg in ("labels", "labelnames")), None)
-        if labels is None and len(node.args) > 2:
-            labels = node.args[2]
-        names = [e.value for e in getattr(labels, "elts", ()) if isinstance(e, ast.Constant)]
-        room = path.relative_to(SOURCE).parts[0]
-        name = str(texts[0]) + ("_total" if kind == "counter" and not str(texts[0]).endswith("_total") else "")
-        yield f"`{name}`", kind, ", ".join(f"`{label}`" for label in names), str(texts[1]), room
+    about = "Served at `GET /metrics` for Prometheus."
+    controller = "## Controller\n\n" + metrics.markdown(metrics.CONTROLLER)
+    return page("Metrics", about, controller, "## Agents\n\n" + metrics.markdown(metrics.AGENT))
 
 
 def write(folder: Path) -> None:

@@ -42,8 +42,6 @@ _CONNECT_S = 10.0
 _FLUSH_S = 5.0
 _MESSAGE_LIMIT_BYTES = 256 << 20
 _QUEUE_LIMIT = 1000
-_CLOSED_REPLACED, _CLOSED_REVOKED = 4001, 4003
-"""Close codes of the controller, from the range for applications (RFC 6455, 7.4.2)."""
 _STEADY_S = 2.0
 """A connection that lasted this long was a good one: the next try comes soon. Shorter ones must not become a storm."""
 
@@ -252,10 +250,10 @@ class Connection:
 
     def _dismissed(self, number: int | None) -> SuanwangError:
         """The user's view of a connection that the controller ended with a WebSocket close code."""
-        if number == _CLOSED_REVOKED:
+        if number == wire.CLOSED_REVOKED:
             message = f"the controller at {self._endpoint} has revoked this node's certificate"
             return SuanwangError(NOT_ADMITTED, message, ENROL_AGAIN)
-        if number == _CLOSED_REPLACED:
+        if number == wire.CLOSED_REPLACED:
             message = "another agent has connected as this node"
             return SuanwangError(NOT_ADMITTED, message, "run one agent a node, with a state directory of its own")
         message = f"the controller at {self._endpoint} closed the connection (code {number})"

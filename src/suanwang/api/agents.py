@@ -33,10 +33,6 @@ from suanwang.measure.metrics import (
 from suanwang.model.errors import CATALOGUE, SuanwangError
 from suanwang.program import wire
 
-REPLACED = 4001
-REVOKED = 4003
-BAD_MESSAGE = 4000
-"""Why a socket was closed, in the range that RFC 6455 (7.4.2) leaves to applications."""
 
 log = logging.getLogger("suanwang.api.agents")
 
@@ -99,10 +95,10 @@ class Agents:
             async for message in socket:
                 await self._hear(session, self._read(message))
         except TimeoutError:
-            await socket.close(code=BAD_MESSAGE, message=b"no hello came in time")
+            await socket.close(code=wire.CLOSED_BAD_MESSAGE, message=b"no hello came in time")
         except _Unacceptable as problem:
             log.warning("agent of %s sent what can't be read: %s", node, problem)
-            await socket.close(code=BAD_MESSAGE, message=str(problem).encode()[:120])
+            await socket.close(code=wire.CLOSED_BAD_MESSAGE, message=str(problem).encode()[:120])
         finally:
             if session is not None:
                 self._leave(session)
@@ -135,7 +131,7 @@ class Agents:
         """End a node's connection, if it is (with `serials`: by one of those certificates) there."""
         session = self._sessions.get(node)
         if session is not None and (serials is None or session.serial in serials):
-            self._end(session, REVOKED, b"revoked")
+            self._end(session, wire.CLOSED_REVOKED, b"revoked")
 
     def _end(self, session: _Session, code: int, reason: bytes) -> None:
         # The other end may be dead, and nobody shall wait for its farewell: nothing more is sent or heard from now on.
@@ -195,7 +191,7 @@ class Agents:
         self._figures.set(CONTROLLER_AGENTS, len(self._sessions))
         log.info("agent of %s connected", session.node)
         if older is not None:
-            self._end(older, REPLACED, b"a newer connection is here")
+            self._end(older, wire.CLOSED_REPLACED, b"a newer connection is here")
 
     def _leave(self, session: _Session) -> None:
         if session.sender is not None:

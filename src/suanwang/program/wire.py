@@ -15,6 +15,10 @@ from suanwang.program.fragment import Fragment
 from suanwang.program.objects import AnyObject
 from suanwang.program.program import FORMAT
 
+CLOSED_BAD_MESSAGE, CLOSED_REPLACED, CLOSED_REVOKED = 4000, 4001, 4003
+"""Why the controller ended a connection: what came was no message; a newer connection of the node is there; the node's
+certificate is revoked. From the range that RFC 6455, section 7.4.2, leaves to applications."""
+
 
 class Hello(msgspec.Struct, tag="hello", frozen=True):
     """First message of an agent. `have` maps fragment ids to fingerprints (32 hex digits) of the program it holds."""
