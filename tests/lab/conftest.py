@@ -243,6 +243,7 @@ class Whole:
             and not nodes[host]["failed"]
             and not nodes[host]["pending"]
             for host in self.lab.hosts()
+            if host in nodes
         )
 
     def settle(self, limit_s: float = LIMIT_S) -> None:
@@ -306,7 +307,10 @@ def _kernel_state(namespace: str) -> list[str]:
     lines = []
     for words in _LISTINGS:
         line = ["nsenter", f"--net={namespaces.path_of(namespace)}", *words]
-        text = subprocess.run(line, capture_output=True, text=True, timeout=30, check=True).stdout
+        done = subprocess.run(line, capture_output=True, text=True, timeout=30)
+        if done.returncode:
+            return ["the namespace has gone meanwhile"]
+        text = done.stdout
         found = json.loads(text or "[]")
         found = found["nftables"] if isinstance(found, dict) else found
         lines += sorted(f"{' '.join(words)}: {json.dumps(_meaningful(one), sort_keys=True)}" for one in found)
@@ -374,3 +378,28 @@ def documents() -> SimpleNamespace:
 def wait_until() -> Callable[..., Any]:
     """Waits until a condition holds."""
     return until
+
+
+@pytest.fixture(scope="session")
+def machine() -> Callable[[], dict[str, Any]]:
+    """Looks at all of this machine that nothing here may touch: its network, its settings, what lies in /etc."""
+
+    def look() -> dict[str, Any]:
+        found: dict[str, Any] = {}
+        for words in (*_LISTINGS, ("ip", "-j", "route", "show", "table", "all")):
+            text = subprocess.run(words, capture_output=True, text=True, check=True).stdout
+            listed = json.loads(text or "[]")
+            listed = listed["nftables"] if isinstance(listed, dict) else listed
+            found[" ".join(words)] = sorted(json.dumps(_meaningful(one), sort_keys=True) for one in listed)
+        for path in sorted(Path("/proc/sys/net").rglob("*")):
+            try:
+                if path.is_file() and "nf_conntrack_count" not in path.name:
+                    found[str(path)] = path.read_text()
+            except (OSError, UnicodeDecodeError):
+                continue  # write-only ones, and secrets that are not set
+        for path in sorted(Path("/etc").rglob("*")):
+            state = path.lstat()
+            found[str(path)] = (state.st_mode, state.st_uid, state.st_size, state.st_mtime_ns)
+        return found
+
+    return look

@@ -12,7 +12,6 @@ from hypothesis import strategies as st
 from suanwang.model.allocation import free_number
 from suanwang.model.errors import ALREADY_CLAIMED, EXHAUSTED, SuanwangError
 from suanwang.model.reference import Key
-from suanwang.topology import admission
 from suanwang.topology.admission import WRONG_REGION
 from suanwang.topology.kinds import LONGEST_INTERFACE_NAME
 

@@ -145,3 +145,19 @@ def test_what_was_put_aside_comes_back_with_what_it_lacked(world: Any) -> None:
     assert world.controller.problems() == {}
     assert "retail/lost" in world.text("host-1")
     assert "probe assertion=retail/a" in world.text("host-1")
+
+
+def test_what_can_not_be_carried_out_closes_and_does_not_open(world: Any) -> None:
+    """A next hop of the other IP version, and a port in a group that is not there."""
+    world.apply(GOOD)
+    table = {"vpc": "shop", "routes": [{"destination": "::/0", "nextHop": {"port": "web-1"}}]}
+    port = {"subnet": "web", "node": "host-2", "securityGroups": ["gone"]}
+    with world.store.begin("another release") as transaction:
+        transaction.put(Key("RouteTable", "retail", "six"), encode({**EMPTY, "spec": table}))
+        body = encode({**EMPTY, "spec": port, "allocation": allocation("Port")})
+        transaction.put(Key("Port", "retail", "lone"), body)
+    assert world.controller.catch_up()[0] == {"host-1", "host-2"}
+    for node in ("host-1", "host-2"):
+        routes = [line for line in world.text(node).splitlines() if "destination=::/0" in line]
+        assert [line.rpartition(" ")[2] for line in routes] == ["action=blackhole"]
+    assert "groups=[]" in next(line for line in world.text("host-2").splitlines() if line.startswith("port-filter"))

@@ -33,7 +33,6 @@ from suanwang.measure.metrics import (
 from suanwang.model.errors import CATALOGUE, SuanwangError
 from suanwang.program import wire
 
-
 log = logging.getLogger("suanwang.api.agents")
 
 

@@ -110,26 +110,45 @@ def _tenant(cities: list[str]) -> list[Document]:
 
 
 def _compare(client: Client, graph: Graph, report: Report, what: str, without: frozenset[str]) -> None:
-    """Probe all, and compare the median round trip of every pair with twice the delay of the shortest path."""
-    found = {result["name"]: result for result in probe(client, report, what, count=5)}
-    rows, worst = [], 0.0
-    within = 0
-    pairs = [name.split(".") for name in found if "." in name]
-    for one, other in pairs:
+    """Probe all, and compare the median round trip of every pair with twice the delay of the shortest path.
+
+    On a machine that is busy with other things a few packets in a row may be late. Pairs that are not within the limits
+    are therefore measured again, up to twice, and the median is that of all their round trips.
+    """
+    found = probe(client, report, what, count=5)
+    times = {result["name"]: list(result["rttUs"]) for result in found if "." in result["name"]}
+    asked, hops = {}, {}
+    for name in times:
+        one, other = name.split(".")
         path = graph.path(one, other, without=without)
-        times = found[f"{one}.{other}"]["rttUs"]
-        if path is None or not times:
+        if path is None or not times[name]:
             raise SuanwangError(DEMO_FAILED, f"{one} and {other} do not reach each other", "see `suanwang lab status`")
-        asked_us, measured_us = 2 * path.weight, median(times)
-        fine = measured_us <= asked_us * (1 + SLACK) + SLACK_US and measured_us >= asked_us
+        asked[name], hops[name] = 2 * path.weight, len(path.links)
+    for _ in range(2):
+        late = [name for name in times if not _within(asked[name], times[name])]
+        if not late:
+            break
+        tell(f"measured again: {', '.join(late)}")
+        named = [{"tenant": TENANT, "name": name} for name in late]
+        again = client.post("/v1/probe", {"assertions": named, "tenant": "", "count": 10}, timeout_s=600)["results"]
+        for result in again:
+            times[result["name"]] += result["rttUs"]
+    rows, within = [], 0
+    for name in times:
+        fine = _within(asked[name], times[name])
         within += fine
-        worst = max(worst, measured_us - asked_us)
         mark = Styled("ok", "green") if fine else Styled("NO", "red")
-        rows.append((f"{one} - {other}", len(path.links), f"{asked_us / 1000:.2f}", f"{measured_us / 1000:.2f}", mark))
+        measured = f"{median(times[name]) / 1000:.2f}"
+        rows.append((name.replace(".", " - "), hops[name], f"{asked[name] / 1000:.2f}", measured, mark))
     head = ("PAIR", "HOPS", "SHORTEST PATH ms", "MEASURED ms", "")
     click.echo(table(head, rows, right=head[1:4]), err=True)
-    asked = f"{len(pairs)} within 10 % + 2 ms"
-    report.add(f"{what}: round trips", asked, f"{within}, at most {worst / 1000:.2f} ms more", within == len(pairs))
+    worst_us = max(median(times[name]) - asked[name] for name in times)
+    text = f"{within}, at most {worst_us / 1000:.2f} ms more"
+    report.add(f"{what}: round trips", f"{len(times)} within 10 % + 2 ms", text, within == len(times))
+
+
+def _within(asked_us: int, times_us: list[int]) -> bool:
+    return asked_us <= median(times_us) <= asked_us * (1 + SLACK) + SLACK_US
 
 
 def _cut_and_heal(lab: Lab, client: Client, graph: Graph, cities: list[str], report: Report) -> None:

@@ -130,7 +130,7 @@ def connection_option(name: str, metavar: str, text: str, hidden: bool) -> Calla
     if not hidden:
         # SUANWANG_LAB itself marks the processes of a lab, and holds a folder.
         variable = "lab_name" if name == "lab" else name
-        settings = {"envvar": f"SUANWANG_{variable.replace('-', '_').upper()}"}
+        settings["envvar"] = f"SUANWANG_{variable.replace('-', '_').upper()}"
     return click.option(
         f"--{name}", metavar=metavar, help=text, hidden=hidden, callback=keep, expose_value=False, **settings
     )

@@ -46,7 +46,7 @@ class Publication:
             wanted.setdefault(part.owner, {})[part.id] = part
         remove: list[str] = []
         put: list[Fragment] = []
-        for owner in {*self._have, *wanted} if owners is None else owners:
+        for owner in sorted({*self._have, *wanted} if owners is None else owners):
             have: Mapping[str, str] = self._have.pop(owner, {})
             parts = wanted.get(owner, {})
             remove += [id for id in have if id not in parts]

@@ -102,7 +102,7 @@ def _base_chains(parts: Parts, table: Table) -> None:
             "iifname != @ports accept",
             "iifname . ether saddr . ip saddr @sources_4 accept",
             "iifname . ether saddr . ip6 saddr @sources_6 accept",
-            "iifname . ether saddr @port_macs iifname vmap @wide_sources",
+            "iifname vmap @wide_sources",
             "iifname . ether saddr @port_macs ip6 saddr { ::, fe80::/10 } ip6 daddr { fe80::/10, ff02::/16 } "
             "icmpv6 type { echo-request, nd-router-solicit, nd-neighbor-solicit, nd-neighbor-advert } accept",
             "drop",
@@ -143,7 +143,7 @@ def _ports(parts: Parts, table: Table, wrong: dict[Identity, str]) -> None:
         try:
             device = device_name(port.device)
             mac = packed_mac(port.mac).hex(":")
-            hosts, wide = _sources(port.sources)
+            hosts, wide = _sources([*((mac, prefix) for prefix in port.sources), *port.pairs])
         except (ValueError, OSError) as problem:
             wrong[identity(port)] = str(problem)
             continue
@@ -153,11 +153,13 @@ def _ports(parts: Parts, table: Table, wrong: dict[Identity, str]) -> None:
         groups = tuple(name for name in port.groups if name in known)
         filled["ports"].add(device)
         filled["port_macs"].add(f"{device} . {mac}")
-        for version, address in hosts:
-            filled[f"sources_{version}"].add(f"{device} . {mac} . {address}")
+        for version, owner, address in hosts:
+            filled[f"sources_{version}"].add(f"{device} . {owner} . {address}")
         if wide:
             name = chain_name("sources", port.device)
-            rules = tuple(f"{_WORDS[version]} saddr {prefix} accept" for version, prefix in wide)
+            rules = tuple(
+                f"ether saddr {owner} {_WORDS[version]} saddr {prefix} accept" for version, owner, prefix in wide
+            )
             table.chains[name] = Chain("", rules)
             filled["wide_sources"].add(f"{device} : jump {name}")
         for word, inner, where in (("from", "out", "port_egress"), ("to", "in", "port_ingress")):
@@ -178,16 +180,18 @@ def _ports(parts: Parts, table: Table, wrong: dict[Identity, str]) -> None:
         table.sets[name] = Elements(declaration, frozenset(filled[name]))
 
 
-def _sources(sources: Iterable[str]) -> tuple[list[tuple[int, str]], list[tuple[int, str]]]:
-    hosts: list[tuple[int, str]] = []
-    wide: list[tuple[int, str]] = []
-    for source in sources:
+def _sources(pairs: Iterable[tuple[str, str]]) -> tuple[list[tuple[int, str, str]], list[tuple[int, str, str]]]:
+    """Pairs of MAC and prefix as (IP version, MAC, address) of hosts, and (IP version, MAC, prefix) of the others."""
+    hosts: list[tuple[int, str, str]] = []
+    wide: list[tuple[int, str, str]] = []
+    for mac, source in pairs:
+        owner = packed_mac(mac).hex(":")
         value, length = split(source)
         version = 4 if len(value) == 4 else 6
         if length == len(value) * 8:
-            hosts.append((version, _ip(value)))
+            hosts.append((version, owner, _ip(value)))
         else:
-            wide.append((version, f"{_ip(value)}/{length}"))
+            wide.append((version, owner, f"{_ip(value)}/{length}"))
     return hosts, wide
 
 

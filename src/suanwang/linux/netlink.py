@@ -8,7 +8,10 @@ whatever did not fail by then is done.
 
 from __future__ import annotations
 
+import errno
+import itertools
 import os
+import secrets
 import socket
 import struct
 from collections.abc import Iterator, Sequence
@@ -27,6 +30,15 @@ _SOL_NETLINK, _CAP_ACK, _EXT_ACK, _STRICT = 270, 10, 11, 12
 _SO_RCVBUFFORCE = 33
 _BATCH_MESSAGES, _BATCH_BYTES = 100, 60_000
 _RECEIVE_BYTES = 1 << 18
+
+OWN_MASK: Final = 0xFFFFF000
+OWN_PORTS: Final = 0x4000_0000 | secrets.randbits(30) & OWN_MASK
+"""The first of the port numbers of this process's sockets: by them its own doing is told from that of others.
+
+Between the kernel's own choices: numbers of processes, and those just below 2^32.
+"""
+
+_next_port = itertools.count()
 
 _header = struct.Struct("=IHHII")
 _attribute = struct.Struct("=HH")
@@ -92,8 +104,19 @@ class Socket:
         # A batch of which every message fails must not lose acknowledgements.
         self._socket.setsockopt(socket.SOL_SOCKET, _SO_RCVBUFFORCE, 1 << 21)
         self._socket.settimeout(30)
-        self._socket.bind((0, 0))
+        self._bind()
         self._sequence = 0
+
+    def _bind(self) -> None:
+        for _ in range(8):
+            try:
+                self._socket.bind((OWN_PORTS | next(_next_port) & ~OWN_MASK, 0))
+                return
+            except OSError as problem:
+                if problem.errno != errno.EADDRINUSE:
+                    raise
+        # Any other will do: what is done by it looks like somebody else's doing, and is looked at.
+        self._socket.bind((0, 0))
 
     def __enter__(self) -> Socket:
         return self

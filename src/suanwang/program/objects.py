@@ -181,7 +181,7 @@ class AddressSetElement(Object, tag="address-set-element", frozen=True):
 class PortFilter(Object, tag="port-filter", frozen=True):
     """What may pass a port: frames from the workload must come from `mac` and a prefix of `sources` (or from one of the
     `pairs` of MAC and prefix), and be allowed by the egress rules of one of `groups`; packets to it must be allowed
-    by the ingress rules of one of them."""
+    by the ingress rules of one of them; where there is none, nothing passes."""
 
     KEY = ("netns", "device")
     netns: str

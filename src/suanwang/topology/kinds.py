@@ -103,16 +103,6 @@ class SiteSpec(Spec):
     country: str = Field("", max_length=200, description="for people")
 
 
-class Agent(Spec):
-    """The process that programs the node."""
-
-    identity: str | None = Field(
-        None,
-        pattern=r"^[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?$",
-        description="name in the agent's certificate; default: the node's name",
-    )
-
-
 class NodeCapacity(Spec):
     """What a node has room for."""
 
@@ -153,7 +143,6 @@ class NodeSpec(Spec):
         le=LARGEST_ASN,
         description="autonomous system number; nodes may be given the same. Allocated from the region's when absent",
     )
-    agent: Agent = Field(default=Agent(), description="the process that programs the node")
     capacity: NodeCapacity = Field(default=NodeCapacity(), description="what it has room for")
     position: Position | None = Field(None, description="where pictures show it; default: by its site, or laid out")
 

@@ -37,6 +37,7 @@ from suanwang.vpc.records import table_number
 OVERLAP = code("OVERLAP", "two subnets of one VPC have addresses in common")
 OUTSIDE = code("OUTSIDE", "an address or range lies outside of what it must be part of")
 WRONG_VPC = code("WRONG_VPC", "a resource names another that belongs to a different VPC")
+WRONG_ROLE = code("WRONG_ROLE", "a node does not have the role that what is placed on it needs")
 IMMUTABLE = code("IMMUTABLE", "a field that can't be changed once others depend on it")
 LIMIT = code("LIMIT", "a limit on the number of things is reached")
 RESERVED = code("RESERVED", "an address that the system keeps for itself (network, gateway, broadcast)")
@@ -108,6 +109,11 @@ def admit_port(admission: Admission, resource: Resource, before: Stored) -> Mapp
     if subnet is None:
         return {}
     vpc = resolve("Vpc", subnet["spec"]["vpc"], subnet_key.tenant)
+    node = admission.read(Key("Node", "", spec.node)) if spec.node else None
+    if node is not None and "host" not in node["spec"]["roles"]:
+        raise SuanwangError(
+            WRONG_ROLE, f"{resource.key}: Node/{spec.node} is no host", "place it on a node with role host"
+        )
     for name in spec.security_groups:
         group_key = resolve("SecurityGroup", name, resource.key.tenant)
         group = admission.read(group_key)

@@ -145,7 +145,8 @@ def _filters(vpc: VpcRecord, port: PortRecord) -> Iterator[AnyObject]:
     sources = [host_prefix(address) for address in port.addresses]
     sources += [prefix for prefix, mac in port.pairs if not mac]
     pairs = tuple((mac, prefix) for prefix, mac in port.pairs if mac)
-    groups = tuple(sorted(group for group in port.groups if group in vpc.groups)) or (NO_GROUP,)
+    # A group that can't be read allows nothing; only a port that names none at all is in the open one.
+    groups = tuple(sorted(group for group in port.groups if group in vpc.groups)) if port.groups else (NO_GROUP,)
     yield PortFilter(vpc.netns, port.device, port.mac, tuple(sources), groups, pairs)
 
 
