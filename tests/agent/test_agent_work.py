@@ -51,6 +51,9 @@ class Memory:
         self.objects |= {key: item for key, item in missing.items() if item.netns not in self.refuses}
         return {key: self._result(item) for key, item in missing.items()}
 
+    def listen(self, tell, /):
+        self.tell = tell
+
     def clean_up(self):
         self.objects = {}
 

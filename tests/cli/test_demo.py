@@ -33,6 +33,14 @@ def name(request: pytest.FixtureRequest) -> Iterator[str]:
     run("lab", "down", "--name", found)
 
 
+@pytest.fixture
+def signals() -> Iterator[None]:
+    """A tour started from here listens to SIGINT, also where the tests run in the background of a shell."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
 def run(*words: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run([*COMMAND, *words], capture_output=True, text=True, timeout=100)
 
@@ -88,7 +96,7 @@ def test_backbone(name: str) -> None:
 @pytest.mark.parametrize(
     ("seed", "number"), [(1, signal.SIGINT), (2, signal.SIGINT), (3, signal.SIGINT), (4, signal.SIGTERM)]
 )
-def test_interrupted(name: str, seed: int, number: signal.Signals) -> None:
+def test_interrupted(name: str, signals: None, seed: int, number: signal.Signals) -> None:
     """As by Ctrl-C, which all processes of the terminal's group are sent, at some moment of the tour."""
     tour = subprocess.Popen(
         [*COMMAND, "demo", "--name", name], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True

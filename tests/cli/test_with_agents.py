@@ -170,7 +170,7 @@ def test_round_the_loop(pair: Pair) -> None:
     assert "ok: denied" in result.stdout
 
     # One more assertion: waited for, and there.
-    result = pair.run("apply", "-f", "-", "--wait", stdin=HTTP)
+    result = pair.run("apply", "-f", "-", "--wait", "--accept", "retail/http", stdin=HTTP)
     assert result.exit_code == 0, result.output
     assert "Programmed: h1, h2." in result.stdout
 

@@ -95,9 +95,7 @@ class Nodes:
 
     def kernel(self, name: str) -> Kernel:
         """Another kernel for a node, as after a restart of its agent."""
-        return Kernel(
-            underlay=self.prefix + name, prefix=f"{self.prefix}{name}.", state_directory=self.directory / name
-        )
+        return Kernel(underlay=self.prefix + name, prefix=f"{self.prefix}{name}.")
 
     def down(self) -> None:
         for name, kernel in self.kernels.items():

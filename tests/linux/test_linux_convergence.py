@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import random
 import re
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 from typing import Any
 
 import pytest
+
+from suanwang.linux import watch
 
 pytestmark = pytest.mark.root
 
@@ -27,6 +31,9 @@ delivery netns=vpc/shop device=vx mac=02:00:00:00:01:03 port=p3
 address-set netns=vpc/shop name=friends
 address-set-element netns=vpc/shop set=friends prefix=10.0.0.0/25
 security-group netns=vpc/shop name=closed ingress=[{"peer":"@friends","protocol":"tcp","ports":[[1,2]]}]
+"""
+BYSTANDER = """
+namespace netns=vpc/bystander forwarding=true filtered=true
 """
 
 
@@ -95,7 +102,7 @@ def test_a_new_kernel_takes_over_without_a_lost_packet(nodes: Any) -> None:
             successor = nodes.kernel("a")
             results = successor.apply(nodes.objects(rich(nodes)))
             assert {result.state for result in results.values()} == {"done"}
-            assert successor.verify() == {}
+            assert successor.verify(everything=True) == {}
             successor.apply(nodes.objects(rich(nodes) + nodes.port(4)))
             successor.apply(nodes.objects(rich(nodes)))
             successor.close()
@@ -145,12 +152,121 @@ def test_what_others_change_is_put_right(nodes: Any) -> None:
     for what, command in DRIFTS.items():
         real = {"router": kernel.namespace(ROUTER), "one": kernel.namespace(ONE)}
         subprocess.run(["ip", *command.format(**real).split()], check=True)
-        repaired = kernel.verify()
+        repaired = kernel.verify(everything=True)
         assert repaired, what
         assert {result.state for result in repaired.values()} == {"done"}, (what, repaired)
         assert dump(nodes) == before, what
-        assert kernel.verify() == {}, what
+        assert kernel.verify(everything=True) == {}, what
         assert nodes.reaches("a", ONE, "10.0.0.2"), what
+
+
+class Repairer:
+    """Verifies whenever it is told to, as the agent does; keeps what was repaired, and which namespaces were read."""
+
+    def __init__(self, kernel: Any) -> None:
+        self.kernel = kernel
+        self.told = threading.Event()
+        self.repaired: list[Any] = []
+        self.looked: set[str] = set()
+        self.ends = False
+        noted = kernel._watch.looked
+        kernel._watch.looked = lambda names: (self.looked.update(names), noted(names))
+        kernel.listen(self.told.set)
+        self.thread = threading.Thread(target=self._work)
+        self.thread.start()
+
+    def _work(self) -> None:
+        while self.told.wait() and not self.ends:
+            self.told.clear()
+            self.repaired += self.kernel.verify().values()
+
+    def close(self) -> None:
+        self.ends = True
+        self.told.set()
+        self.thread.join()
+
+
+def test_what_others_change_is_told_and_put_right_at_once(nodes: Any) -> None:
+    """By events alone: nobody asks in between, and only the namespaces concerned are read."""
+    nodes.apply("a", rich(nodes) + BYSTANDER)
+    nodes.apply("b", nodes.pair("b"))
+    kernel = nodes.kernels["a"]
+    before = dump(nodes)
+    repairer = Repairer(kernel)
+    try:
+        for what, command in DRIFTS.items():
+            real = {"router": kernel.namespace(ROUTER), "one": kernel.namespace(ONE)}
+            repairer.repaired.clear()
+            begun = time.monotonic()
+            subprocess.run(["ip", *command.format(**real).split()], check=True)
+            while not repairer.repaired:
+                assert time.monotonic() - begun < 1, what
+            now = dump(nodes)
+            while now != before and time.monotonic() - begun < 5:
+                now = dump(nodes)
+            assert now == before, what
+            assert {result.state for result in repairer.repaired} == {"done"}, (what, repairer.repaired)
+            assert nodes.reaches("a", ONE, "10.0.0.2"), what
+        assert "vpc/bystander" not in repairer.looked
+    finally:
+        repairer.close()
+    assert kernel.verify(everything=True) == {}
+
+
+def test_own_changes_and_noise_make_nobody_look(nodes: Any) -> None:
+    kernel = nodes.kernels["a"]
+    told = threading.Event()
+    kernel.listen(told.set)
+    nodes.apply("b", nodes.pair("b"))
+    for _ in range(3):
+        nodes.apply("a", rich(nodes))
+        nodes.apply("a", nodes.pair("a"))
+        assert nodes.reaches("a", ONE, "10.0.0.2")
+    # A workload's own addresses, routes, devices and rules are its own; neighbours are learned, devices lose carrier.
+    for command in (
+        "ip addr add 10.0.0.77/32 dev eth0",
+        "ip route add 10.77.0.0/16 dev eth0",
+        "ip link add own type bridge",
+        "ip link set own up",
+        "nft add table inet own",
+        "ip neigh add 10.0.0.99 dev eth0 lladdr 02:00:00:00:09:09 nud reachable",
+        "sysctl -qw net.ipv4.ip_forward=1",
+        "ip link del own",
+    ):
+        nodes.inside("a", ONE, command)
+    nodes.inside("a", ROUTER, "ip neigh add 10.0.0.99 dev p1 lladdr 02:00:00:00:09:09 nud stale")
+    assert kernel._watch.due() == set()
+    assert not told.is_set()
+    nodes.inside("a", ROUTER, "ip route del 10.0.0.2/32")
+    assert told.wait(1)
+    assert kernel.verify()
+
+
+def test_a_name_that_stands_for_nothing_any_more(nodes: Any) -> None:
+    """Unmounting tells nobody; the names are looked through now and then."""
+    nodes.apply("a", nodes.pair("a"))
+    nodes.apply("b", nodes.pair("b"))
+    kernel = nodes.kernels["a"]
+    before = dump(nodes)
+    subprocess.run(["umount", f"/run/netns/{kernel.namespace(ROUTER)}"], check=True)
+    ends = time.monotonic() + 3
+    while not kernel.verify():
+        assert time.monotonic() < ends
+    assert dump(nodes) == before
+    assert nodes.reaches("a", ONE, "10.0.0.2")
+
+
+def test_without_events_all_is_looked_at(nodes: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refused() -> None:
+        raise OSError(errno.EPERM, "no events here")
+
+    monkeypatch.setattr(watch, "Listener", refused)
+    kernel = nodes.kernels["a"]
+    nodes.apply("a", nodes.pair("a"))
+    before = dump(nodes)
+    subprocess.run(["ip", "-n", kernel.namespace(ROUTER), "route", "del", "10.0.0.2/32"], check=True)
+    assert kernel.verify()
+    assert dump(nodes) == before
 
 
 def test_in_any_order_and_back_to_nothing(nodes: Any) -> None:
@@ -165,7 +281,7 @@ def test_in_any_order_and_back_to_nothing(nodes: Any) -> None:
         kernel.apply(some)
         kernel.apply(dict(reversed(everything.items())))
         assert dump(nodes) == before
-        assert kernel.verify() == {}
+        assert kernel.verify(everything=True) == {}
     assert kernel.apply({}) == {}
     assert dump(nodes) == "\n".join(f"== {name} absent" for name in (ROUTER, ONE, THREE))
 
@@ -221,12 +337,12 @@ address-set-element netns=vpc/shop set=absent prefix=10.0.0.0/8
 
 
 KILLED = """
-import sys, pathlib
+import sys
 from suanwang.linux.kernel import Kernel
 from suanwang.program.objects import identity
 from suanwang.program.text import parse
-underlay, prefix, directory = sys.argv[1:]
-kernel = Kernel(underlay=underlay, prefix=prefix, state_directory=pathlib.Path(directory))
+underlay, prefix = sys.argv[1:]
+kernel = Kernel(underlay=underlay, prefix=prefix)
 objects = {identity(item): item for item in parse(sys.stdin.read())}
 print("go", flush=True)
 kernel.apply(objects)
@@ -234,13 +350,13 @@ print("done", flush=True)
 """
 
 
-def test_killed_in_the_middle(nodes: Any, tmp_path: Path) -> None:
+def test_killed_in_the_middle(nodes: Any) -> None:
     """However far a killed predecessor came, the successor ends where a clean apply ends."""
     text = rich(nodes)
     nodes.apply("a", text)
     before = dump(nodes)
     chooser = random.Random(11)
-    arguments = [nodes.prefix + "a", f"{nodes.prefix}a.", str(tmp_path)]
+    arguments = [nodes.prefix + "a", f"{nodes.prefix}a."]
     for turn in range(10):
         nodes.kernel("a").clean_up()
         child = subprocess.Popen(
@@ -301,7 +417,7 @@ def test_the_node_s_own_namespace_is_shared(nodes: Any) -> None:
     nodes.apply("a", 'route netns="" destination=203.0.113.0/24 via=192.0.2.2 device=u\n')
     assert "203.0.113.0/24 via 192.0.2.2 dev u proto 83" in routes()
     subprocess.run(["ip", "-n", real, "route", "del", "203.0.113.0/24"], check=True)
-    assert kernel.verify()
+    assert kernel.verify(everything=True)
     assert "203.0.113.0/24" in routes()
     successor = nodes.kernel("a")
     successor.apply({})

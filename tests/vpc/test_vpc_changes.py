@@ -250,7 +250,7 @@ def test_change_by_change_is_the_same_as_from_nothing(seed: int, world: Any) -> 
             return None
         for node, before in hashes.items():
             assert world.controller.hash(node) == before == world.controller.program(node).hash
-        applied = world.controller.apply(plan, "test")
+        applied = world.carry_out(plan)
         assert applied.nodes == plan.nodes
         present.update({resource.key: document for resource, document in zip(resources, documents, strict=True)})
         for key in deletions:

@@ -95,7 +95,7 @@ def test_a_foreign_document_stops_nothing_else(kind: str, world: Any) -> None:
         fresh.program("host-2").text()
     assert told >= 7
     plan = world.controller.plan([victim(world, kind)])
-    world.controller.apply(plan, "test")
+    world.carry_out(plan)
     assert world.controller.problems() == {}
     world.apply(delete=[key])
     assert world.text("host-1") == healthy

@@ -54,7 +54,7 @@ class Run:
         for change in plan.changes:
             self.changes += f"{signs[change.action]} {change.key}\n"
             self.changes += "".join(f"    {field}\n" for field in change.fields)
-        self.nodes = f"{' '.join(controller.apply(plan, 'test').nodes)}\n"
+        self.nodes = f"{' '.join(controller.apply(plan, 'test', accept={one.subject for one in plan.broken}).nodes)}\n"
 
     def _taken_error(self) -> str:
         error, self.error = self.error, ""

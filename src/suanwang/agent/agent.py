@@ -68,6 +68,7 @@ class Agent:
         self._timing = timing
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="work")
         self._updates: list[wire.Update] = []
+        self._disturbed = False
         self._wake = asyncio.Event()
         self._idle = asyncio.Event()
         self._applied = asyncio.Event()
@@ -90,6 +91,8 @@ class Agent:
 
         The held program is applied before anyone is asked, so a node comes up as it was when the controller is away.
         """
+        loop = asyncio.get_running_loop()
+        self._work.listen(lambda: loop.call_soon_threadsafe(self._disturb))
         await self._tell(await self._in_thread(self._work.adopt))
         tasks = [
             asyncio.create_task(self.connection.run()),
@@ -106,6 +109,7 @@ class Agent:
             await self._stop([*tasks, *self._asked])
 
     async def _stop(self, tasks: list[asyncio.Task[None]]) -> None:
+        self._work.listen(lambda: None)
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
@@ -141,8 +145,12 @@ class Agent:
             # The controller sees no answer in time; everything else goes on.
             log.error("not-answered", exc_info=problem, extra={"fields": {}})
 
+    def _disturb(self) -> None:
+        self._disturbed = True
+        self._wake.set()
+
     async def _keep(self) -> None:
-        """Take updates as they come; between them, verify, and try again what failed."""
+        """Take updates as they come; between them, verify when others changed something, and try again what failed."""
         loop = asyncio.get_running_loop()
         interval_s = self._timing.verify_interval_us / 1e6
         verify_at = loop.time() + interval_s
@@ -152,14 +160,17 @@ class Agent:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout_at(min(verify_at, retry_at)):
                     await self._wake.wait()
+            self._wake.clear()
             if self._updates:
-                self._wake.clear()
                 await self._take()
                 retry_at, following = self._next_retry(None)
-            elif loop.time() >= retry_at:
+                if self._disturbed:
+                    self._wake.set()
+            elif loop.time() >= retry_at and not self._disturbed:
                 await self._tell(await self._in_thread(self._work.retry))
                 retry_at, following = self._next_retry(following)
             else:
+                self._disturbed = False
                 await self._tell(await self._in_thread(self._work.verify))
                 verify_at = loop.time() + interval_s
                 if retry_at == float("inf"):

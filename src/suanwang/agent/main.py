@@ -79,12 +79,10 @@ def run(settings: Settings) -> int:
         state.close()
 
 
-def _plane(settings: Settings, state: StateDirectory) -> DataPlane:
+def _plane(settings: Settings) -> DataPlane:
     from suanwang.linux.kernel import Kernel
 
-    directory = state.path / "kernel"
-    directory.mkdir(mode=0o700, exist_ok=True)
-    return Kernel(underlay=settings.underlay, prefix=settings.prefix, state_directory=directory)
+    return Kernel(underlay=settings.underlay, prefix=settings.prefix)
 
 
 def _clean_up(settings: Settings, state: StateDirectory) -> int:
@@ -92,7 +90,7 @@ def _clean_up(settings: Settings, state: StateDirectory) -> int:
     from suanwang.agent.work import Work
     from suanwang.measure.figures import NoFigures
 
-    Work(Holding(state), _plane(settings, state), NoFigures()).clean_up()
+    Work(Holding(state), _plane(settings), NoFigures()).clean_up()
     return 0
 
 
@@ -121,7 +119,7 @@ async def _run(settings: Settings, state: StateDirectory) -> int:
         admitted = asyncio.create_task(_admitted(settings, endpoint, identity, state, generator))
         if not await _first(admitted, stopping):
             return 0
-        work = Work(Holding(state), _plane(settings, state), figures)
+        work = Work(Holding(state), _plane(settings), figures)
         timing = Timing(settings.verify_interval_us)
         agent = Agent(settings.node, endpoint, identity, work, figures, generator, timing, _socket_limit())
         await _first(asyncio.create_task(agent.run(once=settings.once)), stopping)

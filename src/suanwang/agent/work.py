@@ -68,6 +68,9 @@ class DataPlane(Protocol):
     def verify(self) -> Mapping[Identity, Outcome]:
         """Put back what others changed since; says what came of each object that was not as it should be."""
 
+    def listen(self, tell: Callable[[], None], /) -> None:
+        """Have `tell` called, by any thread, when `verify` would find something; it may come seldom or never."""
+
     def clean_up(self) -> None:
         """Remove everything that this agent, or a predecessor of it, made."""
 
@@ -171,6 +174,10 @@ class Work:
             what = " ".join(map(str, key))
             event(log, logging.WARNING, "repaired", object=what, state=outcome.state, reason=outcome.message or "-")
         return self._reported(repaired)
+
+    def listen(self, tell: Callable[[], None]) -> None:
+        """`tell` is called, by any thread, when there is something to `verify` before its time."""
+        self._plane.listen(tell)
 
     def clean_up(self) -> None:
         """Remove what was made on this node, and the held program."""

@@ -6,7 +6,7 @@ import asyncio
 import time
 from collections.abc import Iterable
 from dataclasses import replace
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
 from aiohttp import web
@@ -35,10 +35,11 @@ from suanwang.model.resource import MOST_ERRORS, check, stored_document
 
 
 class ApplyRequest(Body, frozen=True):
-    """A plan as POST /v1/plan gave it, and why it is carried out."""
+    """A plan as POST /v1/plan gave it, why it is carried out, and subjects of what it may break."""
 
     plan: dict[str, Any]
     message: Text = ""
+    accept: Annotated[tuple[Text, ...], msgspec.Meta(max_length=1000)] = ()
 
 
 async def plan(call: Call) -> web.Response:
@@ -96,7 +97,7 @@ async def apply(call: Call) -> AppliedAnswer:
         for change in made.changes:
             if change.after is not None and isinstance(change.after.get("spec"), dict):
                 require_references(call.who, call.services.registry, change.key, change.after["spec"])
-        return call.services.controller.apply(made, call.who.name, body.message)
+        return call.services.controller.apply(made, call.who.name, body.message, body.accept)
 
     applied = await asyncio.to_thread(work)
     return await _answer(call, applied, started, _notes(applied.changes))

@@ -25,6 +25,7 @@ from suanwang.api.services import Services
 from suanwang.controller.admission import IN_USE
 from suanwang.controller.authority import REVOKED
 from suanwang.controller.credentials import BAD_ENROLMENT, LAST_ADMIN, NAME_TAKEN
+from suanwang.controller.engine import PROOF_FAILS
 from suanwang.controller.plan import STALE_PLAN
 from suanwang.controller.probing import AGENT_AWAY
 from suanwang.measure.metrics import CONTROLLER_REFUSED, CONTROLLER_REQUEST, CONTROLLER_REQUESTS
@@ -56,6 +57,7 @@ STATUS = {
     NO_ROUTE: 404,
     CONFLICT: 409,
     STALE_PLAN: 409,
+    PROOF_FAILS: 409,
     ALREADY_CLAIMED: 409,
     EXHAUSTED: 409,
     IN_USE: 409,

@@ -152,6 +152,7 @@ class NodeState(Body, frozen=True):
     done: int
     pending: int
     failed: int
+    repaired: int
     problems: list[ObjectProblem]
     last_seen: str
 
@@ -196,6 +197,65 @@ class ProbeAnswer(Body, frozen=True):
     """Results, by tenant and name."""
 
     results: list[ProbedAssertion]
+
+
+class Found(Body, frozen=True):
+    """Something that does not hold: a reason, what it is about, and a packet with its way that shows it."""
+
+    code: str
+    subject: str
+    message: str
+    packet: str
+    steps: list[str]
+
+
+class ProofAnswer(Body, frozen=True):
+    """What was proven of the programs that run. `components`: networks looked at, each as a whole."""
+
+    proven: bool
+    findings: list[Found]
+    assertions: int
+    components: int
+
+
+class TraceRequest(Body, frozen=True):
+    """A packet from a port to another (`toTenant`, `toName`) or to an address. `version` 0: whichever both have."""
+
+    tenant: Name
+    port_name: Name
+    to_tenant: Name = ""
+    to_name: Name = ""
+    address: Annotated[str, msgspec.Meta(max_length=64)] = ""
+    protocol: Literal["icmp", "tcp", "udp"] = "icmp"
+    port: Annotated[int, msgspec.Meta(ge=0, le=65535)] = 0
+    version: Literal[0, 4, 6] = 0
+
+
+class TraceStep(Body, frozen=True):
+    """What happened to the packet in one place, with a reason where it was decided."""
+
+    node: str
+    netns: str
+    what: str
+    code: str
+    detail: str
+
+
+class TracedWay(Body, frozen=True):
+    """A packet's way: how it ended, and at which port if it was delivered."""
+
+    packet: str
+    code: str
+    delivered: bool
+    port: str
+    steps: list[TraceStep]
+
+
+class TraceAnswer(Body, frozen=True):
+    """The way there and, if the packet arrives, the way of its answer."""
+
+    there: TracedWay
+    back: TracedWay | None
 
 
 class TokenRequest(Body, frozen=True):

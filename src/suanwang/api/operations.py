@@ -51,6 +51,7 @@ def _node(call: Call, state: State, program_hash: str) -> NodeState:
         done=state.done,
         pending=state.pending,
         failed=state.failed,
+        repaired=state.repaired,
         problems=object_problems(call, problems),
         last_seen=time_text(state.last_seen_s) if state.last_seen_s else "",
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from suanwang.api import access, changes, documents, operations, resources
+from suanwang.api import access, changes, documents, operations, proofs, resources
 from suanwang.api.call import Query, Route
 from suanwang.api.messages import (
     AppliedAnswer,
@@ -17,11 +17,14 @@ from suanwang.api.messages import (
     PlanRequest,
     ProbeAnswer,
     ProbeRequest,
+    ProofAnswer,
     RenewRequest,
     RollbackRequest,
     TokenAnswer,
     TokenRequest,
     Tokens,
+    TraceAnswer,
+    TraceRequest,
     WaitAnswer,
     WatchedCommit,
 )
@@ -63,7 +66,7 @@ ROUTES: tuple[Route, ...] = (
     Route(
         "POST", "/v1/apply", "apply", "operator",
         "Carry a plan out verbatim, all of it or nothing. Answers when the programs are compiled; 409 STALE_PLAN when "
-        "something it stands on has changed since.",
+        "something it stands on has changed since, 409 PROOF_FAILS when it would break what was promised.",
         changes.apply, body=changes.ApplyRequest, answer=AppliedAnswer,
     ),
     Route(
@@ -114,6 +117,15 @@ ROUTES: tuple[Route, ...] = (
         "POST", "/v1/probe", "probe", "operator",
         "Try assertions with real packets between the workloads, and say which hold.",
         operations.probe_assertions, body=ProbeRequest, answer=ProbeAnswer, streams=True,
+    ),
+    Route(
+        "GET", "/v1/prove", "prove", "viewer",
+        "Prove every assertion, tenant isolation, and that nothing loops or goes astray, on the programs that run.",
+        proofs.prove, query=(_TENANT,), answer=ProofAnswer, streams=True,
+    ),
+    Route(
+        "POST", "/v1/trace", "trace", "viewer", "The way of a packet, hop by hop, with the reason at each.",
+        proofs.trace, body=TraceRequest, answer=TraceAnswer,
     ),
     Route(
         "POST", "/v1/tokens", "createToken", "admin", "Make a user's token; it is shown this once.",

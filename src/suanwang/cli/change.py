@@ -40,6 +40,12 @@ timeout_option = click.option(
     show_default=True,
     help="longest wait, in seconds",
 )
+accept_option = click.option(
+    "--accept",
+    multiple=True,
+    metavar="ASSERTION",
+    help="carry it out although this no longer holds, as TENANT/NAME; may stand several times",
+)
 message_option = click.option("-m", "--message", default="", help="why; kept in the history")
 
 
@@ -58,7 +64,8 @@ Exit code 2 when there are changes."""
 @click.option("--offline", is_flag=True, help="compile the files by themselves, without a server")
 @server_options
 def plan(files: tuple[str, ...], prune: bool, set_name: str, out: str | None, offline: bool) -> None:
-    """Show what would change if the files were applied: `+` create, `~` update, `-` delete, and the nodes touched.
+    """Show what would change if the files were applied: `+` create, `~` update, `-` delete, the nodes touched, and what
+    was proven of it.
 
     Without any server it shows what they would make of nothing.
     """
@@ -97,13 +104,22 @@ Examples:
 @timeout_option
 @yes_option
 @message_option
+@accept_option
 @server_options
 def apply(
-    files: tuple[str, ...], prune: bool, set_name: str, wait: bool, timeout_s: float, yes: bool, message: str
+    files: tuple[str, ...],
+    prune: bool,
+    set_name: str,
+    wait: bool,
+    timeout_s: float,
+    yes: bool,
+    message: str,
+    accept: tuple[str, ...],
 ) -> None:
     """Carry out files, or a plan that was saved by `plan --out`.
 
-    A saved plan is carried out exactly or, when something it stands on has changed since, refused as stale.
+    A saved plan is carried out exactly or, when something it stands on has changed since, refused as stale. A plan that
+    breaks an assertion is refused with a packet that shows it, unless --accept names what may break.
     """
     session = current()
     made = sources.saved_plan(files)
@@ -113,7 +129,15 @@ def apply(
         made = _ask_plan(client, declared, prune=prune, set_name=set_name)
     else:
         client = session.client()
-    _carry_out(session, client, made, yes=yes or "-" in files, message=message, wait_s=timeout_s if wait else None)
+    _carry_out(
+        session,
+        client,
+        made,
+        yes=yes or "-" in files,
+        message=message,
+        accept=accept,
+        wait_s=timeout_s if wait else None,
+    )
 
 
 @click.command(
@@ -130,6 +154,7 @@ Examples:
 @timeout_option
 @yes_option
 @message_option
+@accept_option
 @server_options
 def delete(
     resources: tuple[str, ...],
@@ -139,6 +164,7 @@ def delete(
     timeout_s: float,
     yes: bool,
     message: str,
+    accept: tuple[str, ...],
 ) -> None:
     """Delete resources by name, or all that files declare."""
     session = current()
@@ -147,7 +173,15 @@ def delete(
     keys = list(sources.read(files).places) if files else naming.key_from_words(resources, tenant)
     client = session.client()
     made = _ask_plan(client, delete=[key._asdict() for key in keys])
-    _carry_out(session, client, made, yes=yes or "-" in files, message=message, wait_s=timeout_s if wait else None)
+    _carry_out(
+        session,
+        client,
+        made,
+        yes=yes or "-" in files,
+        message=message,
+        accept=accept,
+        wait_s=timeout_s if wait else None,
+    )
 
 
 @click.command(
@@ -194,7 +228,14 @@ def _ask_plan(
 
 
 def _carry_out(
-    session: Session, client: Client, made: dict[str, Any], *, yes: bool, message: str, wait_s: float | None
+    session: Session,
+    client: Client,
+    made: dict[str, Any],
+    *,
+    yes: bool,
+    message: str,
+    accept: tuple[str, ...],
+    wait_s: float | None,
 ) -> None:
     if session.output == "table":
         click.echo(plan_text(made))
@@ -202,7 +243,7 @@ def _carry_out(
         session.emit({"revision": made["baseRevision"], "nodes": [], "changes": []}, str)
         return
     _confirm(session, yes, "Carry it out?")
-    applied = client.post("/v1/apply", {"plan": made, "message": message}, timeout_s=600)
+    applied = client.post("/v1/apply", {"plan": made, "message": message, "accept": accept}, timeout_s=600)
     _report(session, client, applied, wait_s)
 
 

@@ -76,17 +76,14 @@ def chinanet(graph: str | None, hosts: int, keep: bool, name: str) -> None:
 
 def run_tour(name: str, keep: bool, tour: Any) -> None:
     """Run a tour, clean up whatever happens, print the report; exit code 2 when something is not as asked."""
-    from suanwang.cli.lab import require_root
-    from suanwang.lab.state import LAB_EXISTS, LabDirectory
+    from suanwang.cli.lab import refuse_existing, require_root, take_away
+    from suanwang.lab.state import LAB_EXISTS
 
     require_root()
     missing = unmet_needs()
     for fact in missing:
         tell(click.style(f"missing: {fact['name']}: {fact['consequence']} ({fact['remedy']})", fg="yellow"))
-    if LabDirectory(name).path.exists():
-        # Said before anything is tried: what is cleaned up after a failure must be this tour's own.
-        hint = f"remove it: suanwang lab down --name {name}; or choose another name: --name NAME"
-        raise SuanwangError(LAB_EXISTS, f"lab {name!r} is there already", hint)
+    refuse_existing(name)
     report = Report()
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.default_int_handler)
@@ -94,29 +91,18 @@ def run_tour(name: str, keep: bool, tour: Any) -> None:
         tour(name, report)
     except BaseException as problem:
         if not keep and not (isinstance(problem, SuanwangError) and problem.code == LAB_EXISTS):
-            _take_away(name)
+            take_away(name)
         raise
     if keep:
         _how_to_look_around(name)
     else:
         with report.step("take everything away"):
-            _take_away(name)
+            take_away(name)
     report.add("the whole tour", "", f"{time.monotonic() - report.started_s:.1f} s")
     click.echo("", err=True)
     current().emit(report.data(), report.text)
     if not report.fine:
         raise click.exceptions.Exit(failure.DIFFERENT)
-
-
-def _take_away(name: str) -> None:
-    """Take the lab away, if it is there; whoever wants this to end sooner has to wait."""
-    from suanwang.lab.lab import Lab
-    from suanwang.lab.state import LabDirectory
-    from suanwang.lab.underlay import Underlay
-
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, signal.SIG_IGN)
-    Lab(Underlay(LabDirectory(name))).down()
 
 
 def _leaf_spine(name: str, report: Report) -> None:

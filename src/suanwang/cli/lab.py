@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 import time
 from typing import TYPE_CHECKING, Any
@@ -100,9 +101,12 @@ def list_labs() -> None:
 @output_option
 def status(name: str) -> None:
     """Nodes, processes and links of a lab. Exit code 2 when something of it is not well."""
-    found = opened(name).underlay.status()
+    lab_found = opened(name)
+    found = {**lab_found.underlay.status(), "controller": lab_found.runs("controller")}
     current().emit(found, lambda: _status_text(found))
-    if any(node["dead"] or node["missing_routes"] or not node["present"] for node in _rows(found, "nodes")):
+    if not found["controller"] or any(
+        node["dead"] or node["missing_routes"] or not node["present"] for node in _rows(found, "nodes")
+    ):
         raise click.exceptions.Exit(failure.DIFFERENT)
 
 
@@ -204,18 +208,48 @@ def start(
     emulate_all: bool = False,
     bfd: bool = False,
 ) -> Lab:
-    """Start a lab and wait until all its agents are connected. Raises what `Lab.up` raises, AGENTS_AWAY."""
+    """Start a lab and wait until all its agents are connected. What fails, or is interrupted, is taken away again.
+
+    Raises what `Lab.up` raises, AGENTS_AWAY.
+    """
     from suanwang.lab.lab import Lab
+    from suanwang.lab.state import LAB_EXISTS
     from suanwang.model.registry import load
 
     require_root()
-    found = Lab.up(name, resources, load(), emulate_all=emulate_all, bfd=bfd, progress=tell)
+    refuse_existing(name)
     try:
+        found = Lab.up(name, resources, load(), emulate_all=emulate_all, bfd=bfd, progress=tell)
         wait_for_agents(client_of(found), found.hosts())
-    except BaseException:
-        found.down()
+    except BaseException as problem:
+        if not (isinstance(problem, SuanwangError) and problem.code == LAB_EXISTS):
+            take_away(name)
         raise
     return found
+
+
+def refuse_existing(name: str) -> None:
+    """Raises LAB_EXISTS. Said before anything is tried: what is cleaned up after a failure must be the caller's own."""
+    from suanwang.lab.state import LAB_EXISTS, LabDirectory
+
+    if LabDirectory(name).path.exists():
+        hint = f"remove it: suanwang lab down --name {name}; or choose another name: --name NAME"
+        raise SuanwangError(LAB_EXISTS, f"lab {name!r} is there already", hint)
+
+
+def take_away(name: str) -> None:
+    """Take a lab away, if it is there; whoever wants this process to end sooner has to wait."""
+    from suanwang.lab.lab import Lab
+    from suanwang.lab.state import LabDirectory
+    from suanwang.lab.underlay import Underlay
+
+    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    before = [(number, signal.signal(number, signal.SIG_IGN)) for number in numbers]
+    try:
+        Lab(Underlay(LabDirectory(name))).down()
+    finally:
+        for number, handler in before:
+            signal.signal(number, handler)
 
 
 def client_of(lab: Lab) -> Client:
@@ -290,6 +324,7 @@ def _status_text(found: dict[str, Any]) -> str:
         )
         for link in found["links"]
     ]
-    head = f"Lab {found['name']}: {found['stage']}"
+    controller = "running" if found["controller"] else "dead; start it again: suanwang lab restart controller"
+    head = f"Lab {found['name']}: {found['stage']}; controller {controller}"
     first = table(("NODE", "ROLE", "LOOPBACKS", "RUNNING", "DEAD", "ROUTES"), nodes)
     return "\n\n".join([head, first, table(("LINK", "A", "B", "STATE", "DELAY", "LOSS"), links)])

@@ -30,6 +30,8 @@ COMMANDS = {
     "program": Entry("suanwang.cli.program:program", LOOK, "A node's compiled program."),
     "schema": Entry("suanwang.cli.schema:schema", LOOK, "JSON Schema of a kind, or the list of kinds."),
     "explain": Entry("suanwang.cli.schema:explain", LOOK, "What an error code means."),
+    "prove": Entry("suanwang.cli.proof:prove", CHECK, "Prove assertions and isolation on compiled programs."),
+    "trace": Entry("suanwang.cli.proof:trace", CHECK, "The way of one packet, with the reason at each hop."),
     "probe": Entry("suanwang.cli.probe:probe", CHECK, "Try assertions with real packets."),
     "doctor": Entry("suanwang.cli.doctor:doctor", CHECK, "What this machine can do, what is missing, what follows."),
     "demo": Entry("suanwang.cli.demo:demo", LAB, "The tour: a lab, an example, a failure, a repair."),

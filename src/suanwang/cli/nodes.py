@@ -36,7 +36,7 @@ def nodes(name: str | None) -> None:
 def _text(nodes: list[Mapping[str, Any]]) -> str:
     if not nodes:
         return "No node has an agent or a program."
-    head = ("NAME", "AGENT", "PROGRAM", "DONE", "PENDING", "FAILED", "REVISION", "VERSION")
+    head = ("NAME", "AGENT", "PROGRAM", "DONE", "PENDING", "FAILED", "REPAIRED", "REVISION", "VERSION")
     rows = [
         (
             node["name"],
@@ -45,12 +45,13 @@ def _text(nodes: list[Mapping[str, Any]]) -> str:
             node["done"],
             node["pending"],
             node["failed"],
+            node["repaired"],
             node["appliedRevision"] or None,
             node["agentVersion"],
         )
         for node in nodes
     ]
-    return table(head, rows, right=("DONE", "PENDING", "FAILED", "REVISION"))
+    return table(head, rows, right=("DONE", "PENDING", "FAILED", "REPAIRED", "REVISION"))
 
 
 def state(node: Mapping[str, Any]) -> str:

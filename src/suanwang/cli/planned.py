@@ -34,7 +34,24 @@ def plan_text(plan: Mapping[str, Any]) -> str:
     nodes = list(plan.get("nodes", ()))
     lines += ["", f"Nodes touched: {nodes_text(nodes)}"]
     lines += [click.style("warning: ", fg="yellow") + printable(text) for text in plan.get("warnings", ())]
-    return "\n".join([*lines, summary(plan)])
+    return "\n".join([*lines, *verdict_lines(plan), summary(plan)])
+
+
+def verdict_lines(plan: Mapping[str, Any]) -> list[str]:
+    """What was proven of a plan: what it would break, each with a packet that shows it, and what it mends."""
+    lines = []
+    for one in plan.get("broken", ()):
+        lines.append(click.style(f"BREAKS {one['subject']}: {printable(one['message'])} ({one['code']})", fg="red"))
+        lines += [f"    {printable(step)}" for step in one["steps"]]
+    for one in plan.get("mended", ()):
+        lines.append(click.style(f"mends {printable(one['subject'])}", fg="green"))
+    networks = plan.get("networksProven", 0)
+    if networks and not plan.get("broken"):
+        told = (
+            f"Proven: {_count(plan['assertionsProven'], 'assertion')} and isolation of {_count(networks, 'network')}."
+        )
+        lines.append(click.style(told, fg="green"))
+    return lines
 
 
 def nodes_text(nodes: list[str]) -> str:
@@ -51,3 +68,7 @@ def summary(plan: Mapping[str, Any]) -> str:
     nodes = len(plan.get("nodes", ()))
     told = ", ".join(f"{count} to {action}" for action, count in counts.items() if count)
     return f"Plan: {told}; {nodes} {'node' if nodes == 1 else 'nodes'} touched."
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number} {what}{'' if number == 1 else 's'}"

@@ -1,30 +1,36 @@
 """The controller: from resources in the store to a program for every node, one change at a time.
 
 It follows the store. Every commit, whoever made it, comes through `catch_up`: the changed resources are shown to the
-compilers
-of all capabilities, each compiles what the change touches, and subscribers are told which nodes have a new program.
-Programs are put together when someone asks for them.
+compilers of all capabilities, each compiles what the change touches, and subscribers are told which nodes have a new
+program. Programs are put together when someone asks for them.
 """
 
 from __future__ import annotations
 
 import gc
 import threading
-from collections.abc import Callable, Iterable, Mapping, Set
+from collections.abc import Callable, Collection, Iterable, Mapping, Set
 from dataclasses import dataclass
 from time import monotonic_ns
 from typing import Any
 
 from suanwang.controller.admission import Change, admit, resource_from, stored
+from suanwang.controller.gate import Gate, Judgement
 from suanwang.controller.plan import BAD_PLAN, STALE_PLAN, Plan, PlannedChange, make_plan
 from suanwang.controller.publication import Publication
-from suanwang.model.errors import INVALID, Place, SuanwangError
+from suanwang.model.errors import INVALID, NOT_FOUND, ErrorList, Place, SuanwangError, code
 from suanwang.model.reference import Key, parse_key
-from suanwang.model.registry import Compiler, Registry, Resource
+from suanwang.model.registry import Compiler, Endpoint, Registry, Resource
+from suanwang.model.resource import MOST_ERRORS
 from suanwang.program import wire
 from suanwang.program.fragment import MODULUS, Fragment
 from suanwang.program.objects import Probe, Responder
 from suanwang.program.program import NodeProgram
+from suanwang.proof.codes import TENANTS_MEET
+from suanwang.proof.finding import Finding
+from suanwang.proof.packet import probe_packet
+from suanwang.proof.prover import Verdict
+from suanwang.proof.walk import Trace, round_trip
 from suanwang.store.interface import Store
 
 Subscriber = Callable[[frozenset[str], int], None]
@@ -50,6 +56,9 @@ class ProbePlaces:
     responders: tuple[str, ...]
 
 
+PROOF_FAILS = code("PROOF_FAILS", "the change would break something that was promised")
+
+
 class _Abandon(Exception):
     """Leaves a transaction without committing it."""
 
@@ -71,6 +80,7 @@ class Controller:
             self._compilers.append(compiler)
             for kind in (*(kind.name for kind in capability.kinds), *capability.watches):
                 self._watched.setdefault(kind, []).append(compiler)
+        self._gate = Gate(self._compilers)
         self._publications: dict[str, list[Publication]] = {}
         self._revision = 0
         self._load()
@@ -134,17 +144,19 @@ class Controller:
                     raise _Abandon
             except _Abandon:
                 pass
-            return make_plan(base, changes, self._touched(changes))
+            return make_plan(base, changes, self._judge(changes))
 
-    def apply(self, plan: Plan, author: str, message: str = "") -> Applied:
-        """Carry a plan out, verbatim. Raises STALE_PLAN when something it changes, or was promised, is no longer so."""
+    def apply(self, plan: Plan, author: str, message: str = "", accept: Collection[str] = ()) -> Applied:
+        """Carry a plan out, verbatim. Raises STALE_PLAN when something it changes, or was promised, is no longer so,
+        and PROOF_FAILS when it would break something whose subject is not in `accept`.
+        """
         with self._lock:
             with self.store.begin(author, message) as transaction:
                 for change in plan.changes:
                     entry = transaction.get(change.key)
                     if (entry.revision if entry else 0) != change.expect:
-                        message = f"{change.key} was changed since the plan was made (revision {plan.base_revision})"
-                        raise SuanwangError(STALE_PLAN, message, "make the plan again and look at it")
+                        what = f"{change.key} was changed since the plan was made (revision {plan.base_revision})"
+                        raise SuanwangError(STALE_PLAN, what, "make the plan again and look at it")
                 resources = [
                     resource_from(change.key, change.after, self.registry)
                     for change in plan.changes
@@ -162,6 +174,8 @@ class Controller:
                         )
                 if len(done) != len(plan.changes):
                     raise SuanwangError(BAD_PLAN, "the plan names a resource twice", "make it again")
+                # Judged from what is really there and will be, not from what the plan says of it.
+                self._refuse_what_breaks(list(done.values()), accept)
             nodes, compile_us = self.catch_up()
             return Applied(self.store.revision, tuple(sorted(nodes)), plan.changes, compile_us)
 
@@ -185,6 +199,7 @@ class Controller:
                 watch.close()
             changed = self._settle()
             elapsed_us = (monotonic_ns() - started) // 1000
+            self._gate.follow(changed)
             for node, owners in changed.items():
                 for publication in self._publications.get(node, ()):
                     publication.mark(owners)
@@ -272,16 +287,65 @@ class Controller:
                 changed.setdefault(node, set()).update(owners)
         return changed
 
-    def _touched(self, changes: list[Change]) -> set[str]:
-        """Nodes whose programs the changes would alter: compiled for a moment, and back again, nobody being told."""
-        try:
+    def prove(self) -> Verdict:
+        """Prove everything that runs: every assertion, isolation of tenants, no loops, no wrong deliveries."""
+        with self._lock:
+            return self._gate.everything()
+
+    def trace(
+        self, source: Key, destination: Key | str, protocol: str, port: int, version: int = 0
+    ) -> tuple[Trace, Trace | None]:
+        """The way of a packet from one resource to another, or to an address, and of its answer if it arrives.
+
+        Raises NOT_FOUND for what sends or receives nothing, INVALID where the two share no IP version.
+        """
+        with self._lock:
+            sender = self._endpoint(source)
+            targets = (destination,) if isinstance(destination, str) else self._endpoint(destination).addresses
+            pairs = [(one, other) for other in targets for one in sender.addresses if (":" in one) == (":" in other)]
+            pairs = [pair for pair in pairs if version in (0, 6 if ":" in pair[0] else 4)]
+            if not pairs:
+                message = f"{source} has no address of the IP version of {', '.join(targets)}"
+                raise SuanwangError(INVALID, message, "name an address, or a port, of a version that it has")
+            packet = probe_packet(protocol, *pairs[0], port)
+            return round_trip(self._gate.tracer(sender.owner), sender.workload, packet)
+
+    def _endpoint(self, key: Key) -> Endpoint:
+        for compiler in self._compilers:
+            found = compiler.endpoint(key)
+            if found is not None:
+                return found
+        raise SuanwangError(NOT_FOUND, f"there is no {key} that sends or receives packets", "see `suanwang get port`")
+
+    def _judge(self, changes: list[Change]) -> Judgement:
+        def forth() -> dict[str, set[str]]:
             self._show((change.key, change.after) for change in changes)
-            return set(self._settle())
-        finally:
+            return self._settle()
+
+        def back() -> dict[str, set[str]]:
             self._show((change.key, change.before) for change in changes)
-            self._settle()
+            return self._settle()
+
+        return self._gate.judge(forth, back)
+
+    def _refuse_what_breaks(self, changes: list[Change], accept: Collection[str]) -> None:
+        judgement = self._judge(changes)
+        refused = [one for one in judgement.broken if one.subject not in accept or one.code == TENANTS_MEET]
+        if refused:
+            errors = [
+                SuanwangError(PROOF_FAILS, f"{one.subject}: {one.message} ({one.code})", _hint(one)) for one in refused
+            ]
+            raise errors[0] if len(errors) == 1 else ErrorList(errors[:MOST_ERRORS])
 
     def _show(self, documents: Iterable[tuple[Key, Mapping[str, Any] | None]]) -> None:
         for key, document in documents:
             for compiler in self._watched.get(key.kind, ()):
                 compiler.change(key, document)
+
+
+def _hint(finding: Finding) -> str:
+    if finding.code == TENANTS_MEET:
+        return "tenants never meet; nothing can allow this"
+    where = finding.steps[-1] if finding.steps else None
+    shown = f"on {where.node}, {where.netns}: {where.what}; " if where else ""
+    return f"{shown}change the plan, or accept it: --accept {finding.subject}"

@@ -36,6 +36,8 @@ class NodeState:
     done: int = 0
     pending: int = 0
     failed: int = 0
+    repaired: int = 0
+    """Objects that others had changed and the agent put back, since the controller started."""
     problems: tuple[Problem, ...] = ()
     last_seen_s: float = 0.0
     behind_since: int = 0
@@ -125,6 +127,7 @@ class NodeStates:
         state.applied_hash = report.hash
         state.applied_revision = report.revision
         state.done, state.pending, state.failed = report.done, report.pending, report.failed
+        state.repaired += report.repaired
         state.problems = report.problems[:MOST_PROBLEMS]
         state.last_seen_s = self._clock()
         if not current:

@@ -9,8 +9,10 @@ from typing import Any
 import msgspec
 
 from suanwang.controller.admission import Change
+from suanwang.controller.gate import Judgement
 from suanwang.model.errors import SuanwangError, code
 from suanwang.model.reference import Key
+from suanwang.proof.finding import Finding
 
 STALE_PLAN = code("STALE_PLAN", "what the plan was made from has changed since")
 BAD_PLAN = code("BAD_PLAN", "a saved plan can't be read, or was altered")
@@ -36,6 +38,16 @@ class PlannedChange(msgspec.Struct, frozen=True, rename="camel"):
         return Key(self.kind, self.tenant, self.name)
 
 
+class Breakage(msgspec.Struct, frozen=True, rename="camel"):
+    """Something that a plan would break: a reason, what it is about, and a packet with its way that shows it."""
+
+    code: str
+    subject: str
+    message: str
+    packet: str = ""
+    steps: tuple[str, ...] = ()
+
+
 class Plan(msgspec.Struct, frozen=True, rename="camel"):
     """Changes that are applied together, verbatim, or not at all. `nodes` are those whose programs change."""
 
@@ -45,10 +57,21 @@ class Plan(msgspec.Struct, frozen=True, rename="camel"):
     nodes: tuple[str, ...]
     id: str = ""
     warnings: tuple[str, ...] = ()
+    broken: tuple[Breakage, ...] = ()
+    mended: tuple[Breakage, ...] = ()
+    assertions_proven: int = 0
+    networks_proven: int = 0
 
 
-def make_plan(base_revision: int, changes: list[Change], nodes: set[str], warnings: tuple[str, ...] = ()) -> Plan:
-    """A plan with its identity."""
+def breakage(finding: Finding) -> Breakage:
+    """A finding as plans and users read it."""
+    steps = tuple(f"{step.node} {step.netns}: {step.what}" for step in finding.steps)
+    packet = str(finding.packet) if finding.packet else ""
+    return Breakage(finding.code, finding.subject, finding.message, packet, steps)
+
+
+def make_plan(base_revision: int, changes: list[Change], judgement: Judgement, warnings: tuple[str, ...] = ()) -> Plan:
+    """A plan with its identity and the proof's verdict."""
     planned = tuple(
         PlannedChange(
             change.action, change.key.kind, change.key.tenant, change.key.name, change.expect, change.before,
@@ -56,7 +79,21 @@ def make_plan(base_revision: int, changes: list[Change], nodes: set[str], warnin
         )
         for change in changes
     )  # fmt: skip
-    return seal(Plan(PLAN_FORMAT, base_revision, planned, tuple(sorted(nodes)), "", warnings))
+    broken, mended = (tuple(map(breakage, found)) for found in (judgement.broken, judgement.mended))
+    nodes = tuple(sorted(judgement.nodes))
+    return seal(
+        Plan(
+            PLAN_FORMAT,
+            base_revision,
+            planned,
+            nodes,
+            warnings=warnings,
+            broken=broken,
+            mended=mended,
+            assertions_proven=judgement.assertions,
+            networks_proven=judgement.components,
+        )
+    )
 
 
 def seal(plan: Plan) -> Plan:

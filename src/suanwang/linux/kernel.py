@@ -12,8 +12,7 @@ import hashlib
 import os
 import re
 import threading
-from collections.abc import Iterable, Mapping
-from pathlib import Path
+from collections.abc import Callable, Iterable, Mapping
 from typing import Final, Literal, NamedTuple
 
 from suanwang.linux import items, netns
@@ -22,6 +21,7 @@ from suanwang.linux.netlink import Socket
 from suanwang.linux.seen import Seen, read
 from suanwang.linux.space import Space
 from suanwang.linux.wanted import Wanted, compile_namespace
+from suanwang.linux.watch import Watch
 from suanwang.model.errors import code
 from suanwang.program import objects
 from suanwang.program.objects import AnyObject
@@ -63,10 +63,9 @@ class Kernel:
     come from any thread; they are carried out one after the other.
     """
 
-    def __init__(self, *, underlay: str | None = None, prefix: str = "sw.", state_directory: Path) -> None:
+    def __init__(self, *, underlay: str | None = None, prefix: str = "sw.") -> None:
         self._underlay = underlay
         self._prefix = prefix
-        self._state_directory = state_directory
         self._lock = threading.RLock()
         self._crew = netns.Crew(_THREADS)
         self._started = False
@@ -75,6 +74,7 @@ class Kernel:
         self._attached: dict[str, dict[Identity, objects.PortDevice]] = {}
         self._spaces: dict[str, Space] = {}
         self._results: dict[Identity, Result] = {}
+        self._watch = Watch(self._lock, self._spaces)
 
     def namespace(self, logical: str) -> str:
         """The name under `/run/netns` of a program's namespace."""
@@ -85,6 +85,10 @@ class Kernel:
         with self._lock:
             touched = self._take(wanted)
             touched |= {name for name, space in self._spaces.items() if space.problems}
+            self._watch.judge()
+            for name in touched:
+                if name in self._spaces and self._watch.is_marked(name):
+                    self._spaces[name].forget()
             declared = {name for name, own in self._own.items() if ("namespace", name) in own}
             if self._own.get(""):
                 declared.add("")
@@ -97,6 +101,7 @@ class Kernel:
                 del self._spaces[name]
             if not self._started:
                 netns.prepare()
+                self._watch.start(self._crew)
                 kept = {self.namespace(name) for name in declared}
                 self._remove([name for name in netns.names(self._prefix) if name not in kept])
                 self._started = True
@@ -109,14 +114,22 @@ class Kernel:
                 )
             self._bring_about(touched & declared)
             self._report(touched)
+            self._watch.looked(touched & declared)
             return dict(self._results)
 
-    def verify(self) -> dict[Identity, Result]:
-        """Read the kernel again and put right what differs. Gives the objects that had to be repaired, or can't be."""
+    def verify(self, *, everything: bool = False) -> dict[Identity, Result]:
+        """Read the kernel again and put right what differs. Gives the objects that had to be repaired, or can't be.
+
+        Read are the namespaces in which something happened, those that are gone, and of all others some in turn, so
+        that each is read once a minute; `everything`: all.
+        """
         with self._lock:
-            for space in self._spaces.values():
-                space.forget()
-            changed = self._bring_about(set(self._spaces))
+            names = self._watch.due()
+            if everything:
+                names = set(self._spaces)
+            for name in names:
+                self._spaces[name].forget()
+            changed = self._bring_about(names)
             self._report(changed)
             repaired: dict[Identity, Result] = {}
             for name in changed:
@@ -124,11 +137,17 @@ class Kernel:
                 for owner in space.repaired:
                     repaired[owner] = Result("done", REPAIRED, f"put right in {name or 'the node'}")
             failed = {owner: self._results[owner] for owner in repaired if self._results[owner].state != "done"}
+            self._watch.looked(names)
             return repaired | failed
+
+    def listen(self, tell: Callable[[], None]) -> None:
+        """Have `tell` called, by any thread, when others changed something that `verify` would put right."""
+        self._watch.listen(tell)
 
     def clean_up(self) -> None:
         """Remove everything with this prefix, also what a crashed predecessor left, and our routes in the node's own
         namespace; nothing else."""
+        self._watch.stop()
         with self._lock:
             self._remove(netns.names(self._prefix))
             self._clear_own()
@@ -138,6 +157,7 @@ class Kernel:
 
     def close(self) -> None:
         """End the threads; what is in the kernel stays."""
+        self._watch.stop()
         self._crew.close()
 
     def _take(self, wanted: Mapping[Identity, AnyObject]) -> set[str]:
@@ -229,6 +249,8 @@ class Kernel:
                 if inode != space.inode:
                     space.begin(inode, fresh=False)
                 with netns.inside(descriptor):
+                    if space.number < 0:
+                        space.number = self._watch.number()
                     space.look()
             finally:
                 os.close(descriptor)
@@ -241,8 +263,9 @@ class Kernel:
         with netns.new():
             for path, value in space.wanted.settings.items():
                 netns.write_setting(path, value)
-            netns.mount_here(space.name)
             space.begin(os.stat("/proc/thread-self/ns/net").st_ino, fresh=True)
+            space.number = self._watch.number()
+            netns.mount_here(space.name)
             space.settings = dict(space.wanted.settings)
             space.seen = Seen(indexes={"lo": 1})
 

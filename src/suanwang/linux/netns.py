@@ -14,6 +14,7 @@ import threading
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from typing import TypeVar
 
@@ -49,10 +50,21 @@ def prepare() -> None:
 
 def is_mounted(name: str) -> bool:
     """Whether a namespace of that name is there; a crash between making and mounting leaves a bare file."""
+    return inode(name) != 0
+
+
+def inode(name: str) -> int:
+    """What tells the namespace of that name from every other; 0 where there is none."""
     try:
-        return os.stat(DIRECTORY / name).st_dev == os.stat("/proc/self/ns/net").st_dev
+        found = os.stat(f"{DIRECTORY}/{name}")
     except OSError:
-        return False
+        return 0
+    return found.st_ino if found.st_dev == _device() else 0
+
+
+@cache
+def _device() -> int:
+    return os.stat("/proc/self/ns/net").st_dev
 
 
 def names(prefix: str) -> set[str]:

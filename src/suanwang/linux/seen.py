@@ -174,7 +174,7 @@ def neighbour(part: bytes, devices: Devices, seen: Seen, lasting: bool = True) -
         return None
     device = devices[index]
     found = attributes(part, 12)
-    if 1 not in found:
+    if 1 not in found or (lasting and 2 not in found):
         return None
     mac = _mac(found.get(2, b"")) if state & items.PERMANENT else ""
     if version == socket.AF_BRIDGE:

@@ -53,6 +53,7 @@ class Space:
     netdev: Table | None = None
     generation: int = -1
     inode: int = 0
+    number: int = -1
     settings: dict[str, str] = field(default_factory=dict)
     made: set[Key] = field(default_factory=set)
     broken: set[str] = field(default_factory=set)
@@ -65,9 +66,17 @@ class Space:
         if self.wanted.whole:
             self.settings = {path: value for path, value in self.settings.items() if path.startswith("ipv4/neigh/")}
 
+    @property
+    def filtered(self) -> bool:
+        """Whether nftables' rules of this namespace are ours to watch; where none of ours are wanted others' are
+        theirs.
+        """
+        return self.wanted.whole or bool(self.wanted.inet or self.wanted.netdev)
+
     def begin(self, inode: int, fresh: bool) -> None:
         """Start anew with another namespace of the same name; `fresh` if it has just been made and is empty."""
         self.inode = inode
+        self.number = -1
         self.generation = -1
         self.seen = None
         self.settings = {}
@@ -80,7 +89,7 @@ class Space:
             with Socket() as route:
                 self.seen = read(route, self.wanted.whole)
         wanted = self.wanted
-        if wanted.whole or wanted.inet or wanted.netdev or self.inet or self.netdev:
+        if self.filtered or self.inet or self.netdev:
             if nft.generation() != self.generation:
                 self.inet = self.netdev = None
         else:

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Set
 from dataclasses import dataclass, field
 from functools import cache
 from types import UnionType
-from typing import Annotated, Any, Literal, Protocol, Union, get_args, get_origin
+from typing import Annotated, Any, Literal, NamedTuple, Protocol, Union, get_args, get_origin
 
 from pydantic import BaseModel, ConfigDict
 from pydantic.alias_generators import to_camel
@@ -91,6 +91,14 @@ class Kind:
     """Within a kind, specs of lower precedence are admitted first: those that ask for something particular."""
 
 
+class Endpoint(NamedTuple):
+    """The workload that a resource stands for: who owns its network, its namespace in programs, its addresses."""
+
+    owner: str
+    workload: str
+    addresses: tuple[str, ...]
+
+
 class Compiler(Protocol):
     """One capability's way from resources to fragments of programs, kept up to date change by change.
 
@@ -123,6 +131,18 @@ class Compiler(Protocol):
 
     def placed(self, key: Key) -> Iterable[tuple[str, Any]]:
         """(node, fragment) of every fragment that this one resource has of its own; empty where it has none."""
+
+    def owners(self) -> Iterable[str]:
+        """All owners of fragments."""
+
+    def nodes_of(self, owner: str) -> Iterable[str]:
+        """Nodes whose programs hold fragments of an owner."""
+
+    def related(self, owner: str) -> Set[str]:
+        """Owners that must be proven together with this one: what is promised of it, and what a promise is about."""
+
+    def endpoint(self, key: Key) -> Endpoint | None:
+        """Where packets start or end that a resource (a Port, say) sends or receives; None where it does not."""
 
     def nodes(self) -> Iterable[str]:
         """Nodes whose programs hold anything of this capability."""

@@ -93,6 +93,24 @@ class Assertions:
         """(node, fragment) of an assertion."""
         return self._placed.get(key, ())
 
+    def owners(self) -> Iterator[str]:
+        """Owners of all fragments."""
+        for key in self._placed:
+            yield _owner(key)
+
+    def nodes_of(self, owner: str) -> list[str]:
+        """Nodes with the probe or responder of an assertion."""
+        return list(dict.fromkeys(node for node, _ in self._placed.get(_key(owner), ())))
+
+    def naming(self, title: str) -> list[str]:
+        """Owners of the assertions that name a port."""
+        return [_owner(key) for key in self._by_port.get(title, ())]
+
+    def networks_of(self, owner: str) -> set[str]:
+        """Owners of the VPCs of the ports that an assertion names."""
+        ports = (self._inventory.port(title) for title in self._ports_of.get(_key(owner), ()))
+        return {port.subnet.vpc.netns for port in ports if port is not None}
+
     def nodes(self) -> set[str]:
         """Nodes with a probe or a responder."""
         return {node for node, parts in self._on_node.items() if parts}
@@ -133,7 +151,7 @@ class Assertions:
         )
         if type(number) is not int or expect not in ("allowed", "denied"):
             raise ValueError(f"port {number!r}, expect {expect!r}")
-        owner = f"assertion/{key.title}"
+        owner = _owner(key)
         answerer = target.title if target and protocol != "icmp" else ""
         probe = Probe(key.title, f"port/{source.title}", protocol, own or "", destination, number, expect, answerer)
         yield source.node, fragment(owner, "probe", [probe])
@@ -141,3 +159,12 @@ class Assertions:
             netns = f"port/{target.title}"
             responder = Responder(key.title, netns, protocol, destination, number, target.title)
             yield target.node, fragment(owner, "responder", [responder])
+
+
+def _owner(key: Key) -> str:
+    return f"assertion/{key.title}"
+
+
+def _key(owner: str) -> Key:
+    _, tenant, name = (*owner.split("/", 2), "", "")[:3]
+    return Key("Assertion", tenant, name)

@@ -12,6 +12,7 @@ from typing import Any
 
 from suanwang.model.errors import SuanwangError
 from suanwang.model.reference import Key
+from suanwang.model.registry import Endpoint
 from suanwang.program.fragment import MODULUS, Fragment
 from suanwang.vpc.assertions import Assertions
 from suanwang.vpc.compile import common, local, reach
@@ -84,6 +85,30 @@ class VpcCompiler:
                 if other != node:
                     yield part
         yield from self.assertions.fragments(node, owners)
+
+    def owners(self) -> Iterator[str]:
+        """All VPCs with ports on nodes, and all assertions that are compiled."""
+        for vpc in {vpc for vpcs in self.inventory.vpcs_on.values() for vpc in vpcs}:
+            yield vpc.netns
+        yield from self.assertions.owners()
+
+    def nodes_of(self, owner: str) -> list[str]:
+        """Nodes with ports of a VPC, or with the probe or responder of an assertion."""
+        vpc = self.inventory.vpc(owner)
+        return list(vpc.ports) if vpc is not None else self.assertions.nodes_of(owner)
+
+    def related(self, owner: str) -> set[str]:
+        """Of a VPC the assertions that name its ports; of an assertion the VPCs of the ports that it names."""
+        vpc = self.inventory.vpc(owner)
+        if vpc is None:
+            return self.assertions.networks_of(owner)
+        titles = (port.title for ports in vpc.ports.values() for port in ports)
+        return {name for title in titles for name in self.assertions.naming(title)}
+
+    def endpoint(self, key: Key) -> Endpoint | None:
+        """A port's workload."""
+        port = self.inventory.port(key.title) if key.kind == "Port" else None
+        return Endpoint(port.subnet.vpc.netns, f"port/{port.title}", port.addresses) if port is not None else None
 
     def fingerprint(self, node: str) -> int:
         """Sum of the fingerprints of `fragments(node)`."""
