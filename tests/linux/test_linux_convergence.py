@@ -336,6 +336,34 @@ address-set-element netns=vpc/shop set=absent prefix=10.0.0.0/8
     assert {result.state for result in nodes.kernels["a"].apply(good).values()} == {"done"}
 
 
+def test_a_number_that_is_taken_holds_nobody_up(nodes: Any) -> None:
+    """A tunnel of somebody else has the number: told at once, and the others stand; free again, it is had."""
+    kernel = nodes.kernels["a"]
+    real = f"{nodes.prefix}a"
+    nodes.apply("a", nodes.pair("a"))
+    taken = "link add theirs type vxlan id 900 local 192.0.2.1 dstport 4789"
+    subprocess.run(["ip", "-n", real, *taken.split()], check=True)
+    ends = time.monotonic() + 10
+    while time.monotonic() < kernel._patient_until_s:
+        assert time.monotonic() < ends
+    both = nodes.pair("a") + nodes.router("a", "bank", 900) + nodes.opened("bank") + nodes.port(7, "bank")
+    for _ in range(2):
+        begun = time.monotonic()
+        results = kernel.apply(nodes.objects(both))
+        assert time.monotonic() - begun < 1
+        failed = {key for key, result in results.items() if result.state != "done"}
+        assert ("vxlan", "vpc/bank", "vx") in failed
+        assert {key[1] for key in failed} == {"vpc/bank"}
+    subprocess.run(["ip", "-n", real, "link", "del", "theirs"], check=True)
+    assert {result.state for result in kernel.apply(nodes.objects(both)).values()} == {"done"}
+
+
+def test_a_vpc_that_moves_to_another_namespace_waits_for_its_number(nodes: Any) -> None:
+    """The old one is torn down in the background and holds the number until then."""
+    for name in ("shop", "bank", "shop", "bank"):
+        nodes.apply("a", nodes.pair("a").replace("shop", name))
+
+
 KILLED = """
 import sys
 from suanwang.linux.kernel import Kernel
@@ -423,3 +451,21 @@ def test_the_node_s_own_namespace_is_shared(nodes: Any) -> None:
     successor.apply({})
     successor.close()
     assert routes() == before
+
+
+def test_devices_left_in_the_node_s_own_namespace_go(nodes: Any) -> None:
+    """After a crash nobody remembers having made them; their group tells."""
+    real = f"{nodes.prefix}a"
+
+    def devices() -> str:
+        return subprocess.run(["ip", "-n", real, "-br", "link"], capture_output=True, text=True, check=True).stdout
+
+    subprocess.run(["ip", "-n", real, "link", "add", "theirs", "type", "bridge"], check=True)
+    before = devices()
+    device = 'vxlan netns="" device=ours vni=77 local=192.0.2.1 mac=02:00:00:00:00:0c mtu_bytes=1400\n'
+    nodes.apply("a", device)
+    assert "ours" in devices()
+    successor = nodes.kernel("a")
+    successor.apply({})
+    successor.close()
+    assert devices() == before

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 from suanwang.linux.turns import EVERY_S, LOOKS_AT_ONCE, PAUSE_S, TURN_S, Turns
 
 
@@ -47,7 +49,7 @@ def test_who_fights_has_to_wait() -> None:
         assert turns.due(now) == {"a"}
         looks.append(now)
         turns.looked({"a"}, now)
-    pauses = [after - before for before, after in zip(looks, looks[1:], strict=False)]
+    pauses = [after - before for before, after in pairwise(looks)]
     assert min(pauses) >= PAUSE_S - 1e-9
     assert max(pauses) <= EVERY_S + 1e-9
     assert LOOKS_AT_ONCE + 55 < len(looks) < LOOKS_AT_ONCE + 65

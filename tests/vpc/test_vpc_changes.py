@@ -270,7 +270,7 @@ def test_change_by_change_is_the_same_as_from_nothing(seed: int, world: Any) -> 
         if chance.random() < 0.05:
             revision = chance.choice(list(past))
             before_revision = world.controller.revision
-            changed: set[str] | None = set(world.controller.rollback(revision, "test").nodes)
+            changed: set[str] | None = set(world.roll_back(revision).nodes)
             if world.controller.revision == before_revision:
                 continue
             present.clear()

@@ -92,7 +92,11 @@ class Agent:
         The held program is applied before anyone is asked, so a node comes up as it was when the controller is away.
         """
         loop = asyncio.get_running_loop()
-        self._work.listen(lambda: loop.call_soon_threadsafe(self._disturb))
+
+        def tell() -> None:
+            loop.call_soon_threadsafe(self._disturb)
+
+        self._work.listen(tell)
         await self._tell(await self._in_thread(self._work.adopt))
         tasks = [
             asyncio.create_task(self.connection.run()),

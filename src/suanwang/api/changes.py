@@ -125,7 +125,7 @@ async def rollback(call: Call) -> AppliedAnswer:
     store = call.services.store
 
     def work() -> tuple[Applied, list[ChangeNote]]:
-        applied = call.services.controller.rollback(body.revision, call.who.name, body.message)
+        applied = call.services.controller.rollback(body.revision, call.who.name, body.message, body.accept)
         commits = store.history(since=applied.revision - 1, limit=1)
         actions = Actions(store)
         return applied, [ChangeNote(actions.of(c, one.revision), *c.key) for one in commits for c in one.changes]

@@ -82,10 +82,11 @@ class AppliedAnswer(Body, frozen=True):
 
 
 class RollbackRequest(Body, frozen=True):
-    """Make everything what it was at `revision`, as a new revision."""
+    """Make everything what it was at `revision`, as a new revision; `accept`: subjects of what this may break."""
 
     revision: Annotated[int, msgspec.Meta(ge=0)]
     message: Text = ""
+    accept: Annotated[tuple[Text, ...], msgspec.Meta(max_length=1000)] = ()
 
 
 class CommitNote(Body, frozen=True):

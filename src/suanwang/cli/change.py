@@ -195,13 +195,14 @@ Examples:
 @timeout_option
 @yes_option
 @message_option
+@accept_option
 @server_options
-def rollback(revision: int, wait: bool, timeout_s: float, yes: bool, message: str) -> None:
+def rollback(revision: int, wait: bool, timeout_s: float, yes: bool, message: str, accept: tuple[str, ...]) -> None:
     """Declare again what was declared at REVISION. This is a new revision: nothing is lost from the history."""
     session = current()
     client = session.client()
     _confirm(session, yes, f"Go back to revision {revision}?")
-    applied = client.post("/v1/rollback", {"revision": revision, "message": message})
+    applied = client.post("/v1/rollback", {"revision": revision, "message": message, "accept": accept})
     _report(session, client, applied, timeout_s if wait else None)
 
 

@@ -179,9 +179,12 @@ class Controller:
             nodes, compile_us = self.catch_up()
             return Applied(self.store.revision, tuple(sorted(nodes)), plan.changes, compile_us)
 
-    def rollback(self, revision: int, author: str, message: str = "") -> Applied:
-        """Bring back the content of an old revision, as a new one."""
+    def rollback(self, revision: int, author: str, message: str = "", accept: Collection[str] = ()) -> Applied:
+        """Bring back the content of an old revision, as a new one. Raises PROOF_FAILS as `apply` does."""
         with self._lock:
+            if self.store.revision != self._revision:
+                self.catch_up()
+            self._refuse_what_breaks(self._changes_back_to(revision), accept)
             self.store.rollback(revision, author, message)
             nodes, compile_us = self.catch_up()
             return Applied(self.store.revision, tuple(sorted(nodes)), (), compile_us)
@@ -316,6 +319,18 @@ class Controller:
             if found is not None:
                 return found
         raise SuanwangError(NOT_FOUND, f"there is no {key} that sends or receives packets", "see `suanwang get port`")
+
+    def _changes_back_to(self, revision: int) -> list[Change]:
+        commits = self.store.history(since=revision, limit=2**62)
+        keys = {change.key for commit in commits for change in commit.changes}
+        old = {entry.key: stored(entry.body) for entry in self.store.at(revision) if entry.key in keys} if keys else {}
+        changes = []
+        for key in sorted(keys):
+            entry = self.store.get(key)
+            now = stored(entry.body) if entry else None
+            if now != old.get(key):
+                changes.append(Change(key, now, old.get(key), entry.revision if entry else 0))
+        return changes
 
     def _judge(self, changes: list[Change]) -> Judgement:
         def forth() -> dict[str, set[str]]:

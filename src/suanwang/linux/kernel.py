@@ -8,17 +8,19 @@ can't be had becomes a failed result; everything else goes on.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import re
 import threading
-from collections.abc import Callable, Iterable, Mapping
+import time
+from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Final, Literal, NamedTuple
 
 from suanwang.linux import items, netns
 from suanwang.linux.filters import Identity
 from suanwang.linux.netlink import Socket
-from suanwang.linux.seen import Seen, read
+from suanwang.linux.seen import Seen, tunnels
 from suanwang.linux.space import Space
 from suanwang.linux.wanted import Wanted, compile_namespace
 from suanwang.linux.watch import Watch
@@ -33,6 +35,11 @@ REPAIRED = code("REPAIRED", "something was changed by others and has been put ri
 _PLAIN = re.compile(r"[a-z0-9-]+(/[a-z0-9-]+)*")
 _NAME_BYTES: Final = 120
 _THREADS: Final = 16
+_AT_ONCE: Final = 64
+"""Namespaces whose descriptors are open at the same time, beside those of the threads."""
+
+_TEARING_DOWN_S: Final = 2.0
+"""How long the kernel may take to tear a namespace down: so long tunnels in it hold their numbers."""
 
 
 class Result(NamedTuple):
@@ -69,6 +76,8 @@ class Kernel:
         self._lock = threading.RLock()
         self._crew = netns.Crew(_THREADS)
         self._started = False
+        self._group = items.OURS | hashlib.blake2b(prefix.encode(), digest_size=1).digest()[0]
+        self._patient_until_s = 0.0
         self._objects: dict[Identity, AnyObject] = {}
         self._own: dict[str, dict[Identity, AnyObject]] = {}
         self._attached: dict[str, dict[Identity, objects.PortDevice]] = {}
@@ -101,6 +110,8 @@ class Kernel:
                 del self._spaces[name]
             if not self._started:
                 netns.prepare()
+                # Who was here before may just have removed what we are about to make.
+                self._be_patient()
                 self._watch.start(self._crew)
                 kept = {self.namespace(name) for name in declared}
                 self._remove([name for name in netns.names(self._prefix) if name not in kept])
@@ -108,7 +119,9 @@ class Kernel:
                 if "" not in declared:
                     self._clear_own()
             for name in touched & declared:
-                space = self._spaces.setdefault(name, Space(self.namespace(name) if name else ""))
+                if name not in self._spaces:
+                    self._spaces[name] = Space(self.namespace(name) if name else "", self._group)
+                space = self._spaces[name]
                 space.wanted = compile_namespace(
                     self._own.get(name, {}).values(), self._attached.get(name, {}).values()
                 )
@@ -201,6 +214,10 @@ class Kernel:
         spaces = {name: self._spaces[name] for name in names if name in self._spaces}
         entered = self._crew.map(self._enter, spaces.items())
         spaces = {name: space for (name, space), there in zip(spaces.items(), entered, strict=True) if there}
+        # The kernel goes through all that are listened to at every event. What fills a node is in nobody's hands yet.
+        many = sum(space.fresh for space in spaces.values()) > _AT_ONCE
+        if not many:
+            self._number(spaces)
         # Where a namespace lost devices, the other ends of its pairs are in others.
         for name in self._check_pairs(spaces):
             spaces[name] = self._spaces[name]
@@ -209,7 +226,8 @@ class Kernel:
         self._crew.map(self._converge, routers.items())
         ends = {name: space for name, space in differing.items() if name not in routers}
         for space in ends.values():
-            space.seen = None
+            if not space.fresh:
+                space.seen = None
         self._crew.map(self._converge, ends.items())
         fresh = {
             name: [device for device, (_, logical) in space.wanted.ends.items() if logical in ends]
@@ -217,6 +235,8 @@ class Kernel:
             if space.wanted.ends
         }
         self._crew.map(self._await_carrier, [entry for entry in fresh.items() if entry[1]])
+        if many:
+            self._number(spaces)
         return set(differing)
 
     def _await_carrier(self, entry: tuple[str, list[str]]) -> None:
@@ -241,6 +261,8 @@ class Kernel:
         name, space = entry
         try:
             if name and not netns.is_mounted(space.name):
+                if space.made:
+                    self._be_patient()
                 self._make(space)
                 return True
             descriptor = self._open(name)
@@ -248,9 +270,9 @@ class Kernel:
                 inode = os.fstat(descriptor).st_ino
                 if inode != space.inode:
                     space.begin(inode, fresh=False)
+                if space.number < 0:
+                    (space.number,) = self._watch.number([descriptor])
                 with netns.inside(descriptor):
-                    if space.number < 0:
-                        space.number = self._watch.number()
                     space.look()
             finally:
                 os.close(descriptor)
@@ -259,12 +281,27 @@ class Kernel:
             return False
         return True
 
+    def _number(self, spaces: Mapping[str, Space]) -> None:
+        """Listen to new namespaces."""
+        new = [(name, space) for name, space in spaces.items() if space.number < 0 and space.inode]
+        for start in range(0, len(new), _AT_ONCE):
+            opened: list[tuple[Space, int]] = []
+            try:
+                for name, space in new[start : start + _AT_ONCE]:
+                    with contextlib.suppress(OSError):
+                        opened.append((space, self._open(name)))
+                numbers = self._watch.number([descriptor for _, descriptor in opened])
+                for (space, _), given in zip(opened, numbers, strict=True):
+                    space.number = given
+            finally:
+                for _, descriptor in opened:
+                    os.close(descriptor)
+
     def _make(self, space: Space) -> None:
         with netns.new():
             for path, value in space.wanted.settings.items():
                 netns.write_setting(path, value)
             space.begin(os.stat("/proc/thread-self/ns/net").st_ino, fresh=True)
-            space.number = self._watch.number()
             netns.mount_here(space.name)
             space.settings = dict(space.wanted.settings)
             space.seen = Seen(indexes={"lo": 1})
@@ -289,31 +326,37 @@ class Kernel:
                     others.add(logical)
         for logical in others:
             # What is there of the pair goes, or is about to go: it must be looked at anew when the pair has been made.
-            self._spaces[logical].seen = None
+            if not self._spaces[logical].fresh:
+                self._spaces[logical].seen = None
         return others
 
     def _converge(self, entry: tuple[str, Space]) -> None:
         name, space = entry
         try:
-            underlay = self._open("")
+            descriptor = self._open(name)
             try:
-                descriptor = self._open(name)
-                try:
-                    with netns.inside(descriptor):
-                        space.converge(underlay, self._open)
-                finally:
-                    os.close(descriptor)
+                with netns.inside(descriptor):
+                    space.patient_until_s = self._patient_until_s
+                    space.converge(self._open)
             finally:
-                os.close(underlay)
+                os.close(descriptor)
         except OSError as problem:
             _blame(space, problem)
 
-    def _remove(self, names: Iterable[str]) -> None:
-        self._crew.map(_remove_namespace, names)
+    def _remove(self, names: Collection[str]) -> None:
+        if names:
+            self._be_patient()
+            self._crew.map(_remove_namespace, names)
+
+    def _be_patient(self) -> None:
+        """A namespace is being torn down: what it holds will be free soon."""
+        self._patient_until_s = time.monotonic() + _TEARING_DOWN_S
+        for space in self._spaces.values():
+            space.taken.clear()
 
     def _clear_own(self) -> None:
         """Remove what a predecessor put into the node's own namespace."""
-        space = Space("")
+        space = Space("", self._group)
         self._crew.map(self._converge_own, [space])
 
     def _converge_own(self, space: Space) -> None:
@@ -325,7 +368,7 @@ class Kernel:
             with netns.inside(descriptor):
                 space.look()
                 if space.differs():
-                    space.converge(descriptor, self._open)
+                    space.converge(self._open)
         finally:
             os.close(descriptor)
 
@@ -363,9 +406,7 @@ def _remove_namespace(name: str) -> None:
         descriptor = netns.open_named(name)
         try:
             with netns.inside(descriptor), Socket() as route:
-                seen = read(route)
-                links = [item for item in seen.items.values() if isinstance(item, items.Link)]
-                route.batch(items.delete_all([seen.indexes[link.device] for link in links if link.kind == "vxlan"]))
+                route.batch(items.delete_all(tunnels(route)))
         finally:
             os.close(descriptor)
     netns.unmount(name)

@@ -93,38 +93,58 @@ def unmount(name: str) -> None:
 @contextmanager
 def inside(descriptor: int) -> Iterator[None]:
     """Be in the namespace for the length of the block: this thread only, so for threads of a `Crew`."""
-    home = os.open("/proc/thread-self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
-    try:
+    with _returning():
         _call("setns", descriptor, _CLONE_NEWNET)
-        try:
-            yield
-        finally:
-            _call("setns", home, _CLONE_NEWNET)
-    finally:
-        os.close(home)
+        _place.descriptor = descriptor
+        yield
 
 
 @contextmanager
 def new() -> Iterator[None]:
     """Be in a fresh nameless namespace for the length of the block; it vanishes afterwards unless it was mounted."""
-    home = os.open("/proc/thread-self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
-    try:
+    with _returning():
         _call("unshare", _CLONE_NEWNET)
-        try:
-            yield
-        finally:
-            _call("setns", home, _CLONE_NEWNET)
+        _place.descriptor = -1
+        yield
+
+
+class _Place(threading.local):
+    """Where a thread is: a descriptor of its namespace that somebody keeps open, or -1 where there is none."""
+
+    descriptor = -1
+
+
+_place = _Place()
+
+
+def here() -> int:
+    """A new descriptor of the calling thread's namespace."""
+    return os.open("/proc/thread-self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
+
+
+@contextmanager
+def _returning() -> Iterator[None]:
+    """At the end be where the thread was at the beginning."""
+    before = _place.descriptor
+    back = before if before >= 0 else here()
+    try:
+        yield
     finally:
-        os.close(home)
+        _call("setns", back, _CLONE_NEWNET)
+        _place.descriptor = before
+        if before < 0:
+            os.close(back)
 
 
 def mount_here(name: str) -> None:
     """Give the namespace in which this thread is a name. A bare file of that name is used, a namespace is an error."""
-    path = DIRECTORY / name
-    if is_mounted(name):
-        raise FileExistsError(errno.EEXIST, f"there is a network namespace {name} already")
-    path.touch(mode=0o444)
-    _call("mount", b"/proc/thread-self/ns/net", os.fsencode(path), b"none", _MS_BIND, None)
+    path = os.fsencode(f"{DIRECTORY}/{name}")
+    try:
+        os.close(os.open(path, os.O_RDONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o444))
+    except FileExistsError:
+        if is_mounted(name):
+            raise
+    _call("mount", b"/proc/thread-self/ns/net", path, b"none", _MS_BIND, None)
 
 
 def read_setting(path: str) -> str:
@@ -158,12 +178,16 @@ class Crew:
             thread.start()
 
     def _work(self) -> None:
-        while (job := self._jobs.get()) is not None:
-            call, future = job
-            try:
-                future.set_result(call())
-            except BaseException as problem:
-                future.set_exception(problem)
+        _place.descriptor = home = here()
+        try:
+            while (job := self._jobs.get()) is not None:
+                call, future = job
+                try:
+                    future.set_result(call())
+                except BaseException as problem:
+                    future.set_exception(problem)
+        finally:
+            os.close(home)
 
     def submit(self, call: Callable[[], R]) -> Future[R]:
         """Have the call made by one of the threads."""

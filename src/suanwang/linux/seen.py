@@ -34,13 +34,14 @@ class Found(NamedTuple):
 class Seen:
     """The items of a namespace by key, its devices' numbers and, for ends of pairs, the number of the other end.
 
-    `foreign` are keys of what neither we nor the kernel made.
+    `foreign` are keys of what neither we nor the kernel made; `groups` are those of devices that are in one.
     """
 
     items: dict[Key, Item] = field(default_factory=dict)
     indexes: dict[str, int] = field(default_factory=dict)
     peers: dict[str, int] = field(default_factory=dict)
     foreign: set[Key] = field(default_factory=set)
+    groups: dict[str, int] = field(default_factory=dict)
 
     def forget_devices(self, devices: Iterable[str]) -> None:
         """Drop these devices and all that stood on them, as the kernel does."""
@@ -50,6 +51,7 @@ class Seen:
         for device in gone:
             self.indexes.pop(device, None)
             self.peers.pop(device, None)
+            self.groups.pop(device, None)
 
 
 def read(route: Socket, router: bool = True) -> Seen:
@@ -75,6 +77,15 @@ def read(route: Socket, router: bool = True) -> Seen:
         for item in shaping.read(route, devices):
             seen.items[item.key] = item
     return seen
+
+
+def tunnels(route: Socket) -> list[int]:
+    """The numbers of a namespace's tunnels."""
+    seen = Seen()
+    for part in route.dump(items.GETLINK, items.link_header.pack(0, 0, 0, 0, 0) + number(29, 1 << 3)):
+        note_link(seen, part)
+    links = [item for item in seen.items.values() if isinstance(item, Link)]
+    return [seen.indexes[link.device] for link in links if link.kind == "vxlan"]
 
 
 def _note(seen: Seen, found: Found | None) -> None:
@@ -110,6 +121,8 @@ def note_link(seen: Seen, part: bytes) -> Link:
     seen.indexes[name] = index
     if 5 in found:
         seen.peers[name] = _number(found[5])
+    if group := _number(found.get(27, b"")):
+        seen.groups[name] = group
     info = attributes(found[18], 0) if 18 in found else {}
     kind = _text(info.get(1, b""))
     data = attributes(info[2], 0) if kind == "vxlan" else {}

@@ -23,10 +23,10 @@ from suanwang.linux import items, netns, nft
 from suanwang.linux.filters import Identity
 from suanwang.linux.items import Address, Forwarding, Key, Link, Neighbour, Path, Policy
 from suanwang.linux.netlink import Message, Socket, attributes
-from suanwang.linux.seen import Item, Seen, read
+from suanwang.linux.seen import Item, Seen, note_link, read
 from suanwang.linux.shaping import Limit, Redirect
 from suanwang.linux.tables import Table, change, whole
-from suanwang.linux.wanted import Wanted, proxy_delay
+from suanwang.linux.wanted import Wanted
 
 _GONE: Final = {errno.ENOENT, errno.ESRCH, errno.EADDRNOTAVAIL, errno.ENODEV, errno.EINVAL}
 """What the kernel says when asked to remove what isn't there (EINVAL: a queue that went with its device)."""
@@ -35,18 +35,21 @@ _STAGES: Final = {kind: n for n, kind in enumerate((Address, Neighbour, Forwardi
 """What stands on what: added in this order, removed in the reverse one."""
 
 _ROUNDS: Final = 3
-_NAME_FREE_S: Final = 2.0
-"""How long a number or name may stay taken by a device that is on its way out of a removed namespace."""
-
 Descriptor = Callable[[str], int]
 """Opens the namespace of a logical name."""
 
 
 @dataclass(slots=True)
 class Space:
-    """A namespace, by its name under `/run/netns` (empty: the node's own): what it shall hold, what it is known to."""
+    """A namespace, by its name under `/run/netns` (empty: the node's own): what it shall hold, what it is known to.
+
+    `number`: under which events tell of it. `fresh`: nothing is in it but what we make. `prompt`: devices of ports
+    whose proxied answers are not held back. `taken`: tunnels whose number was waited for in vain; until
+    `patient_until_s` (of the monotonic clock) it may become free.
+    """
 
     name: str
+    group: int
     wanted: Wanted = field(default_factory=Wanted)
     seen: Seen | None = None
     inet: Table | None = None
@@ -57,14 +60,20 @@ class Space:
     settings: dict[str, str] = field(default_factory=dict)
     made: set[Key] = field(default_factory=set)
     broken: set[str] = field(default_factory=set)
+    prompt: set[str] = field(default_factory=set)
+    taken: set[tuple[str | int, ...]] = field(default_factory=set)
+    patient_until_s: float = 0.0
+    transactions: int = 0
+    fresh: bool = False
     problems: dict[Identity, str] = field(default_factory=dict)
     repaired: set[Identity] = field(default_factory=set)
 
     def forget(self) -> None:
         """Trust nothing that is remembered of what others may have changed (a generation guards the tables)."""
         self.seen = None
+        self.fresh = False
         if self.wanted.whole:
-            self.settings = {path: value for path, value in self.settings.items() if path.startswith("ipv4/neigh/")}
+            self.settings = {}
 
     @property
     def filtered(self) -> bool:
@@ -80,6 +89,8 @@ class Space:
         self.generation = -1
         self.seen = None
         self.settings = {}
+        self.prompt = set()
+        self.fresh = fresh
         self.inet = Table("inet") if fresh else None
         self.netdev = Table("netdev") if fresh else None
 
@@ -107,6 +118,7 @@ class Space:
             or self.inet != wanted.inet
             or self.netdev != wanted.netdev
             or bool(self.broken)
+            or not self.prompt.issuperset(wanted.ends)
             or any(self.seen.items.get(key) != item for key, item in wanted.items.items())
             or any(key not in wanted.items and self._ours(key) for key in self.seen.items)
             or any(self.settings.get(path) != value for path, value in wanted.settings.items())
@@ -120,12 +132,12 @@ class Space:
         if isinstance(item, Link):
             if item.device == "lo" or item.device in self.wanted.given:
                 return False
-            return self.wanted.whole or key in self.made
+            return self.wanted.whole or key in self.made or self.seen.groups.get(item.device) == self.group
         if self.wanted.whole or key in self.made:
             return True
         return isinstance(item, Address | Neighbour | Path | Policy) and key not in self.seen.foreign
 
-    def converge(self, underlay: int, descriptor: Descriptor) -> None:
+    def converge(self, descriptor: Descriptor) -> None:
         """Make the namespace in which the calling thread is what it shall be.
 
         What failed is in `problems` afterwards, whose things were changed in `repaired`.
@@ -134,11 +146,14 @@ class Space:
         self.problems = dict(wanted.wrong)
         self.repaired = set()
         self._settle(wanted.settings)
+        before = self._still() if self.filtered else 0
+        self.transactions = 0
         safe = self._filter("inet")
         with Socket() as route:
             if self.seen is None:
                 self.seen = read(route, self.wanted.whole)
-            self._links(route, underlay, descriptor)
+            self._links(route, descriptor)
+            self._answer_at_once(route)
             self._filter("netdev")
             for _ in range(_ROUNDS):
                 if not self._things(route):
@@ -147,10 +162,20 @@ class Space:
                 self.seen = read(route, self.wanted.whole)
         self.made = set(wanted.items)
         self.broken = set()
+        self.fresh = False
         if safe:
             self._settle(wanted.last)
-        if wanted.whole or wanted.inet or wanted.netdev:
-            self.generation = nft.generation()
+        if self.filtered:
+            now = nft.generation()
+            # If somebody else was at it meanwhile, what is remembered may be wrong.
+            self.generation = now if now == before + self.transactions else -1
+
+    def _still(self) -> int:
+        """The generation of the rules; where it isn't that of the last look, they are no longer known."""
+        now = nft.generation()
+        if not self.fresh and now != self.generation:
+            self.inet = self.netdev = None
+        return now
 
     def _settle(self, settings: dict[str, str]) -> None:
         for path, value in settings.items():
@@ -185,14 +210,25 @@ class Space:
                 setattr(self, family, None)
                 continue
             setattr(self, family, new)
+            self.transactions += 1
             self.repaired.update(self._owner(("link", "lo")))
             return True
         for owner in self._owner(("link", "lo")):
             self.problems[owner] = f"nftables ({family}): {said}"
         return False
 
-    def _links(self, route: Socket, underlay: int, descriptor: Descriptor) -> None:
+    def _answer_at_once(self, route: Socket) -> None:
+        seen = self._known()
+        devices = [name for name in self.wanted.ends if name not in self.prompt and name in seen.indexes]
+        route.batch([items.answer_at_once(seen.indexes[name]) for name in devices])
+        self.prompt = {name for name in self.wanted.ends if name in self.prompt or name in seen.indexes}
+
+    def _links(self, route: Socket, descriptor: Descriptor) -> None:
         seen, wanted = self._known(), self.wanted
+        if self.fresh and wanted.given:
+            _, answers = route.batch([items.find(name) for name in wanted.given])
+            for body in answers.values():
+                note_link(seen, body)
         there = {item.device: item for item in seen.items.values() if isinstance(item, Link)}
         shall = {item.device: item for item in wanted.items.values() if isinstance(item, Link)}
         gone = [name for name, link in there.items() if name not in shall and self._ours(link.key)]
@@ -203,7 +239,7 @@ class Space:
         ]
         self._delete(route, [*gone, *stale])
         missing = [link for name, link in shall.items() if name not in seen.indexes]
-        self._create(route, missing, underlay, descriptor)
+        self._create(route, missing, descriptor)
         changed = [link for link in shall.values() if self._changed(link)]
         self._change(route, changed)
 
@@ -213,6 +249,9 @@ class Space:
         seen = self._known()
         before = [seen.items.get(link.key) for link in changed]
         pairs = [(old if isinstance(old, Link) else None, link) for old, link in zip(before, changed, strict=True)]
+        rising = [link.device for old, link in pairs if old is None or not old.mtu_bytes]
+        # An interface too small for IPv6 refuses, and needs none.
+        route.batch([items.no_own_address(device) for device in rising if device in self.wanted.given])
         problems, _ = route.batch([items.change(old, link) for old, link in pairs])
         for position, link in enumerate(changed):
             if position in problems:
@@ -220,7 +259,8 @@ class Space:
             else:
                 seen.items[link.key] = link
                 self.repaired.update(self._owner(link.key))
-        if any(old is None or (old.mac, old.mtu_bytes) != (new.mac, new.mtu_bytes) for old, new in pairs):
+        same = all(old is not None and (old.mac, old.mtu_bytes) == (new.mac, new.mtu_bytes) for old, new in pairs)
+        if not self.fresh and not same:
             # A device that gets another MAC loses its neighbours, one that was down has lost its routes.
             self.seen = read(route, self.wanted.whole)
         # Asking for a device makes the kernel notice at once that it is up; see Kernel._await_carrier.
@@ -250,24 +290,29 @@ class Space:
             self.repaired.update(self._owner(("link", name)) or self._owner(("link", "lo")))
         seen.forget_devices(devices)
 
-    def _create(self, route: Socket, missing: list[Link], underlay: int, descriptor: Descriptor) -> None:
-        here = os.open("/proc/thread-self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
+    def _create(self, route: Socket, missing: list[Link], descriptor: Descriptor) -> None:
+        if not missing:
+            return
+        here = netns.here()
         opened: dict[str, int] = {}
         try:
             local: list[tuple[Link, Message]] = []
             for link in missing:
                 try:
                     if link.kind == "vxlan":
-                        self._create_tunnel(items.create_vxlan(link, here), link, underlay)
+                        # A tunnel's socket stands in the node's namespace, the device in this one.
+                        if "" not in opened:
+                            opened[""] = descriptor("")
+                        self._create_tunnel(items.create_vxlan(link, here, self.group), link, opened[""])
                     elif link.device in self.wanted.ends:
                         end, logical = self.wanted.ends[link.device]
                         if logical not in opened:
                             opened[logical] = descriptor(logical)
                         if link.device in self.broken:
                             _remove_end(opened[logical], end.device)
-                        local.append((link, items.create_pair(link, end, opened[logical])))
+                        local.append((link, items.create_pair(link, end, opened[logical], self.group)))
                     elif link.kind == "ifb":
-                        local.append((link, items.create_ifb(link)))
+                        local.append((link, items.create_ifb(link, self.group)))
                     else:
                         self._fail(link.key, f"device {link.device} is not there")
                 except (OSError, struct.error) as problem:
@@ -279,15 +324,18 @@ class Space:
         self._number(route, missing)
 
     def _create_tunnel(self, message: Message, link: Link, underlay: int) -> None:
-        end = time.monotonic() + _NAME_FREE_S
         with netns.inside(underlay), Socket() as outside:
             while True:
                 problems, _ = outside.batch([message])
                 if not problems:
                     self.netdev = None if self.wanted.netdev else self.netdev
+                    self.taken.discard(link.mould)
                     return
                 # Namespaces are torn down in the background; their tunnels hold their numbers until then.
-                if problems[0].number != errno.EEXIST or time.monotonic() > end:
+                waiting = link.mould not in self.taken and time.monotonic() < self.patient_until_s
+                if problems[0].number != errno.EEXIST or not waiting:
+                    if problems[0].number == errno.EEXIST and self.patient_until_s:
+                        self.taken.add(link.mould)
                     self._fail(link.key, problems[0].message)
                     return
                 time.sleep(0.005)
@@ -314,7 +362,7 @@ class Space:
         titled = []
         for position, body in answers.items():
             link = created[position]
-            self.settings.pop(proxy_delay(link.device), None)
+            self.prompt.discard(link.device)
             seen.indexes[link.device] = items.link_header.unpack_from(body)[2]
             seen.peers[link.device] = int.from_bytes(attributes(body, 16).get(5, b""), sys.byteorder)
             seen.items[link.key] = link

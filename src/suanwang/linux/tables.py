@@ -66,10 +66,15 @@ def whole(table: Table) -> list[str]:
     """The transaction that puts the table in the place of whatever has its name."""
     where = f"{table.family} {NAME}"
     # Adding first makes the deletion succeed in any case.
-    lines = [f"add table {where}", f"delete table {where}"]
+    return [f"add table {where}", f"delete table {where}", *first(table)]
+
+
+def first(table: Table) -> list[str]:
+    """The transaction that makes the table where there is none; a deletion in it would cost the kernel 15 ms."""
     if not table:
-        return lines
-    lines.append(f"add table {where}")
+        return []
+    where = f"{table.family} {NAME}"
+    lines = [f"add table {where}"]
     lines += [_declare_set(where, name, block.declaration) for name, block in table.sets.items()]
     lines += [_declare(where, name, chain) for name, chain in table.chains.items()]
     for name, chain in table.chains.items():
@@ -83,7 +88,9 @@ def change(old: Table, new: Table) -> list[str]:
     """The transaction that leads from `old`, which is what the kernel has, to `new`; empty where they are equal."""
     if old == new:
         return []
-    if not old or not new or _declared_anew(old, new):
+    if not old:
+        return first(new)
+    if not new or _declared_anew(old, new):
         return whole(new)
     where = f"{new.family} {NAME}"
     lines = [_declare_set(where, name, new.sets[name].declaration) for name in new.sets if name not in old.sets]

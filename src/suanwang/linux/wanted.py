@@ -22,8 +22,8 @@ DELIVERY_BIT: Final = 0x4000_0000
 LOOPBACK_MTU_BYTES: Final = 65536
 
 # Few, as each is a file that costs 0.2 ms to open in a new namespace.
-_WORKLOAD = {"ipv6/conf/default/addr_gen_mode": "1"}
-_ROUTER = _WORKLOAD | {
+_ROUTER = {
+    "ipv6/conf/default/addr_gen_mode": "1",
     "ipv4/conf/all/rp_filter": "0",
     "ipv4/conf/default/rp_filter": "0",
     "ipv4/conf/default/proxy_arp": "1",
@@ -118,7 +118,7 @@ def _enter(wanted: Wanted, parts: Parts, ports: dict[str, objects.PortDevice], i
     match item:
         case objects.Namespace():
             wanted.whole = item.forwarding
-            wanted.settings = _ROUTER if item.forwarding else _WORKLOAD
+            wanted.settings = _ROUTER if item.forwarding else {}
             wanted.last |= _FORWARDING if item.forwarding else {}
             wanted.put(Link("lo", "", "", LOOPBACK_MTU_BYTES), owner)
             parts.filtered = item.filtered
@@ -167,8 +167,6 @@ def _port(wanted: Wanted, port: objects.PortDevice) -> None:
     own = [canonical(address.partition("/")[0]) for address in port.addresses]
     wanted.put(Link(port.device, "veth", _mac(port.gateway_mac), port.mtu_bytes, port.title), owner)
     wanted.ends[port.device] = (_end(port), port.workload)
-    # Namespaces have no default of their own for this one: proxied answers would come 0.8 s late.
-    wanted.last[proxy_delay(port.device)] = "0"
     for gateway in gateways:
         wanted.put(Address(port.device, f"{gateway}/{_host_length(gateway)}"), owner)
     for address in own:
@@ -180,11 +178,6 @@ def _port(wanted: Wanted, port: objects.PortDevice) -> None:
         wanted.put(Link(between, "ifb", "", port.mtu_bytes), owner)
         wanted.put(shaping.Limit(between, port.rate_out_bps // 8 * 8), owner)
         wanted.put(shaping.Redirect(port.device, between), owner)
-
-
-def proxy_delay(device: str) -> str:
-    """The setting that holds back a device's proxied ARP answers."""
-    return f"ipv4/neigh/{device}/proxy_delay"
 
 
 def _host_length(address: str) -> int:

@@ -52,6 +52,7 @@ ROUTE_LEADS_NOWHERE = reason("ROUTE_LEADS_NOWHERE", "a route sends packets to wh
 DETOUR = reason("DETOUR", "a route sends packets round by another node of the same network")
 NODES_DISAGREE = reason("NODES_DISAGREE", "what must be the same on all nodes, or all ports of a subnet, is not")
 DUPLICATE_TUNNEL = reason("DUPLICATE_TUNNEL", "two namespaces take the same packets of a network identifier")
+ATTACHED_TWICE = reason("ATTACHED_TWICE", "one workload hangs on several places at once")
 INCOMPLETE_PROGRAM = reason("INCOMPLETE_PROGRAM", "an object names another that the program does not have")
 UNREADABLE_PROGRAM = reason(
     "UNREADABLE_PROGRAM", "a program holds what is no address, prefix or protocol, so nothing can be proven of it"

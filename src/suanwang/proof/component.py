@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
 from typing import Protocol
 
-from suanwang.program.objects import PortFilter
+from suanwang.program.objects import PortDevice, PortFilter
 from suanwang.proof import codes
 from suanwang.proof.agreement import Agreement
 from suanwang.proof.filtering import Filtering, Place
@@ -73,7 +73,7 @@ class Component:
         agreement = Agreement(self.keys, self._parts, self.places, self.table)
         yield from agreement.findings()
         for version in (4, 6):
-            if any((":" in address) == (version == 6) for place in self.places for address in place.port.addresses):
+            if self.routing.tables(version) or any(_addresses(place.port, version) for place in self.places):
                 yield from self._forwarding(version)
 
     def table(self, place: Place) -> int:
@@ -192,21 +192,21 @@ class Component:
     def _owners(self, version: int) -> dict[int, list[Place]]:
         found: dict[int, list[Place]] = {}
         for place in self.places:
-            for address in place.port.addresses:
-                bare = address.partition("/")[0]
-                if (":" in bare) == (version == 6):
-                    found.setdefault(self.routing.addresses[version].of(bare), []).append(place)
+            for address in _addresses(place.port, version):
+                found.setdefault(self.routing.addresses[version].of(address), []).append(place)
         return found
 
     def _intended(self, version: int, table: int, atom: int, target: Place) -> bool:
         """Whether the port's own router makes it the next hop of the destination in that table."""
+        if table == MAIN_TABLE:
+            return False
         own = {address.partition("/")[0] for address in target.port.addresses}
-        return table != MAIN_TABLE and any(
-            mask >> target.space & 1 and route.via in own and route.device == target.port.device
-            for destination, choices in self.routing.routes.get((version, table), {}).items()
-            if atom in range(*self.routing.addresses[version].span(destination))
-            for mask, route in choices
-        )
+        for destination, choices in self.routing.routes.get((version, table), {}).items():
+            if atom in range(*self.routing.addresses[version].span(destination)):
+                route = only(choices, target.space)
+                if route is not None and route.device == target.port.device and route.via in own:
+                    return True
+        return False
 
     @cached_property
     def _family(self) -> dict[str, int]:
@@ -257,8 +257,10 @@ class Component:
         into = filtering.into(target, version) if target else None
         fine = filtering.addresses[version]
         sources = filtering.sources(place, version)
+        own = {fine.of(bare) for bare in _addresses(place.port, version)}
         for destination in range(*fine.inside(self.routing.addresses[version], atom)):
-            if not out[destination]:
+            # What a workload sends to itself never leaves it.
+            if not out[destination] or destination in own:
                 continue
             for source in sources:
                 services = out[destination] & (into[source] if into is not None else filtering.services.everything)
@@ -279,9 +281,8 @@ class Component:
         kind = ("icmpv6", 0, 128, 0) if version == 6 else ("icmp", 0, 8, 0)
         for place in self.places:
             if place.space == number:
-                for address in place.port.addresses:
-                    if (":" in address) == (version == 6):
-                        return Packet(address.partition("/")[0], destination, *kind)
+                for address in _addresses(place.port, version):
+                    return Packet(address, destination, *kind)
         return None
 
 
@@ -305,6 +306,11 @@ _BROKEN = {
     codes.TUNNEL_ENDPOINT_MISSING,
     codes.FRAME_NOT_FOR_ROUTER,
 }
+
+
+def _addresses(port: PortDevice, version: int) -> list[str]:
+    """A port's addresses of an IP version, without prefix lengths."""
+    return [address.partition("/")[0] for address in port.addresses if (":" in address) == (version == 6)]
 
 
 def _said(code: str) -> str:

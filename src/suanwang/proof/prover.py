@@ -105,7 +105,6 @@ class Prover:
         self._members: dict[int, frozenset[SpaceKey]] = {}
         self._found: dict[int, tuple[Finding, ...]] = {}
         self._loose: dict[str, tuple[Finding, ...]] = {}
-        self._counts: dict[int, int] = {}
         self._next_number = 0
         self._memory: OrderedDict[bytes, tuple[tuple[Finding, ...], int]] = OrderedDict()
         self._spaces: dict[SpaceKey, Space] = {}
@@ -138,14 +137,20 @@ class Prover:
         assertions = 0
         findings: list[Finding] = []
         for number in touched:
-            self._found[number], self._counts[number] = self._prove(self._members[number])
+            members = self._members[number]
+            self._found[number], count = self._prove(members)
             findings += self._found[number]
-            assertions += self._counts[number]
-        for workload in self._dirty_workloads:
+            assertions += count
+            self._dirty_workloads.update(
+                workload for key in members for workload in self._held[key].workloads if not self._is_attached(workload)
+            )
+        for workload in sorted(self._dirty_workloads):
             self._loose.pop(workload, None)
-            if workload not in self._attached and self._probes.get(workload):
-                self._loose[workload] = tuple(self._assertions([workload]))
-                findings += self._loose[workload]
+            if not self._is_attached(workload):
+                if apart := tuple(self._apart(workload)):
+                    self._loose[workload] = apart
+                findings += apart
+                assertions += len(self._probes.get(workload, ()))
         self._dirty.clear()
         self._dirty_workloads.clear()
         return Verdict(tuple(findings), assertions, len(touched))
@@ -153,6 +158,11 @@ class Prover:
     def findings(self) -> list[Finding]:
         """All that is wrong now."""
         return [one for found in (*self._found.values(), *self._loose.values()) for one in found]
+
+    def components(self) -> Iterator[Component]:
+        """What belongs together, each analysed anew: for those who want to know more than findings."""
+        for members in self._members.values():
+            yield Component({key: self._contents(key) for key in members}, self)
 
     @property
     def assertions(self) -> int:
@@ -239,7 +249,7 @@ class Prover:
             for workload, device in piece.workloads:
                 held.workloads.append(workload)
                 self._attached.setdefault(workload, {})[key] = device
-                self._dirty_workloads.add(workload)
+                self._touch_workload(workload)
         for probe in split.probes:
             self._probes.setdefault(probe.netns, {})[probe.assertion] = probe
             self._touch_workload(probe.netns)
@@ -261,7 +271,7 @@ class Prover:
                     del self._attached[workload][key]
                     if not self._attached[workload]:
                         del self._attached[workload]
-                self._dirty_workloads.add(workload)
+                self._touch_workload(workload)
             if not held.pieces:
                 del self._held[key]
         for probe in split.probes:
@@ -328,7 +338,6 @@ class Prover:
     def _forget(self, number: int) -> frozenset[SpaceKey]:
         members = self._members.pop(number, frozenset())
         self._found.pop(number, None)
-        self._counts.pop(number, None)
         for key in members:
             if self._component_of.get(key) == number:
                 del self._component_of[key]
@@ -350,7 +359,12 @@ class Prover:
     # Proving
 
     def _prove(self, members: frozenset[SpaceKey]) -> tuple[tuple[Finding, ...], int]:
-        workloads = sorted(workload for key in members for workload in self._held[key].workloads)
+        workloads = [
+            workload
+            for key in sorted(members)
+            for workload in self._held[key].workloads
+            if workload in self._probes and self._is_attached(workload)
+        ]
         content = self._content(members, workloads)
         known = self._memory.get(content)
         if known is None:
@@ -361,7 +375,7 @@ class Prover:
                 # Not from our compilers, which check what they are given: written by hand, or by another release.
                 netns = min(netns for _, netns in members)
                 found = [Finding(codes.UNREADABLE_PROGRAM, netns, f"{netns}: {problem}")]
-            count = sum(len(self._probes.get(workload, ())) for workload in set(workloads))
+            count = sum(len(self._probes[workload]) for workload in workloads)
             known = self._memory[content] = tuple(found), count
             if len(self._memory) > REMEMBERED:
                 self._memory.popitem(last=False)
@@ -375,12 +389,24 @@ class Prover:
         for key in sorted(members):
             digest.update(repr((key, self._held[key].sum)).encode())
         for workload in workloads:
-            for name, probe in sorted(self._probes.get(workload, {}).items()):
+            for name, probe in sorted(self._probes[workload].items()):
                 digest.update(repr((workload, name, probe)).encode())
         return digest.digest()
 
+    def _is_attached(self, workload: str) -> bool:
+        """Whether a workload hangs on one place, so that what it can do is that component's affair."""
+        return len(self._attached.get(workload, ())) == 1
+
+    def _apart(self, workload: str) -> Iterator[Finding]:
+        """What is wrong with a workload that is nowhere, or in several places."""
+        places = self._attached.get(workload, {})
+        if places:
+            message = f"{workload} is attached in {', '.join(f'{netns} on {node}' for node, netns in sorted(places))}"
+            yield Finding(codes.ATTACHED_TWICE, workload, message)
+        yield from self._assertions([workload])
+
     def _assertions(self, workloads: Iterable[str]) -> Iterator[Finding]:
-        for workload in dict.fromkeys(workloads):
+        for workload in workloads:
             for probe in self._probes.get(workload, {}).values():
                 found = self.assertion(probe)
                 if found is not None:

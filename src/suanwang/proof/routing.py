@@ -208,7 +208,7 @@ class Routing:
             if rest:
                 parts += within(below[atom], rest)
             if mask:
-                # A frame may be addressed to a port's MAC, but the router takes packets to its own addresses for itself.
+                # A frame may be for a port's MAC, but the router takes packets to its own addresses for itself.
                 parts = [
                     (on, _routed_there(end) if end.what == PORT and mask >> end.space & 1 else end) for on, end in parts
                 ]
