@@ -1,4 +1,4 @@
-"""Writes the pages of docs/ that say what the code itself knows: kinds, errors, commands, metrics, settings.
+"""Writes the pages of docs/ that say what the code itself knows: kinds, errors, commands, metrics, settings, reasons.
 
     generate_docs.py [FOLDER]    FOLDER is docs/ of this checkout unless given
 
@@ -43,6 +43,7 @@ def pages() -> dict[str, str]:
     main = importlib.import_module("suanwang.cli.main").main
     found = {
         "errors.md": errors_page(),
+        "reasons.md": reasons_page(),
         "metrics.md": metrics_page(),
         "kinds/index.md": kinds_page(kinds),
         "commands.md": commands_page(main),
@@ -72,6 +73,16 @@ def errors_page() -> str:
 A code keeps its meaning for ever, so programs may test for it. Beside its code every error says what is wrong in this
 case, where, and what would be right."""
     return page("Errors", about, table(("code", "meaning"), rows))
+
+
+def reasons_page() -> str:
+    from suanwang.proof.codes import REASONS
+
+    about = """
+What `trace` says of a packet, and what `plan` and `prove` find wrong. A code keeps its meaning for ever, so programs may
+test for it. How they come about: [proof](rooms/proof.md)."""
+    rows = [(f"`{name}`", meaning) for name, meaning in sorted(REASONS.items())]
+    return page("Reasons", about, table(("code", "meaning"), rows))
 
 
 # --- kinds -----------------------------------------------------------------------------------------------------------

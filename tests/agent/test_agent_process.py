@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import stat
+import subprocess
 import time
 import urllib.request
 
@@ -64,6 +65,17 @@ def test_a_route_deleted_by_hand_is_back(node, peer, until):
     until(lambda: "10.1.0.0/24" in node.inside("vpc/t/n1", "ip", "route", "show"), 5)
     assert time.monotonic() - since < 5
     assert peer.wait_for(wire.Report, lambda report: report.repaired > 0).repaired == 1
+
+
+def test_what_is_changed_by_hand_is_told_by_the_kernel(node, peer, until):
+    """Long before the next comparison is due."""
+    node.joined(verify_interval_us=600_000_000)
+    peer.applied(peer.publish(1, vpc(1)))
+    for _ in range(3):
+        node.inside("vpc/t/n1", "ip", "route", "del", "blackhole", "10.1.0.0/24")
+        until(lambda: "10.1.0.0/24" in node.inside("vpc/t/n1", "ip", "route", "show"), 1)
+    subprocess.run(["ip", "netns", "del", node.namespace("vpc/t/n1")], check=True)
+    until(lambda: "10.1.0.0/24" in node.inside("vpc/t/n1", "ip", "route", "show"), 1)
 
 
 def test_sigterm_leaves_the_data_plane_and_a_restart_adopts_it_without_the_controller(node, peer, until):

@@ -16,7 +16,7 @@ from suanwang.agent.responding import Responders
 from suanwang.agent.workload_sockets import Sockets
 from suanwang.controller.engine import Controller
 from suanwang.linux.kernel import Kernel
-from suanwang.measure.figures import Figures
+from suanwang.measure.figures import NoFigures
 from suanwang.model.registry import Resource, load
 from suanwang.model.resource import check
 from suanwang.program import wire
@@ -80,7 +80,7 @@ def network(tenant: str, chance: random.Random) -> Iterator[Document]:
     yield resource("Vpc", tenant, "v", {"cidrs": ["10.0.0.0/16", "fd00:1::/48"]})
     yield resource("PrefixList", tenant, "list", {"prefixes": chance.sample(PREFIXES, 2)})
     for name in ("g0", "g1", "g2"):
-        rules = [rule(chance) for _ in range(chance.randint(1, 4))]
+        rules = [rule(chance) for _ in range(chance.randint(2, 6))]
         yield resource("SecurityGroup", tenant, name, {"vpc": "v", "rules": rules})
     routes = [{"destination": "10.0.2.128/25", "nextHop": {"blackhole": True}}]
     routes += [{"destination": "0.0.0.0/0", "nextHop": {"port": "p0"}}]
@@ -103,7 +103,7 @@ def network(tenant: str, chance: random.Random) -> Iterator[Document]:
             "subnet": f"s{subnet}",
             "addresses": [f"10.0.{subnet}.{last}", f"fd00:1:0:{subnet}::{last:x}"],
             "node": chance.choice(NODES),
-            "securityGroups": chance.sample(["g0", "g1", "g2"], chance.choice([0, 1, 1, 2])),
+            "securityGroups": chance.sample(["g0", "g1", "g2"], chance.choice([0, 1, 2, 2, 3])),
         }
         yield resource("Port", tenant, f"p{number}", spec)
 
@@ -122,7 +122,7 @@ def rule(chance: random.Random) -> Document:
     version = 6 if ":" in peer.get("cidr", "") else 4
     if what.get("protocol") in ("icmp", "icmpv6") and "cidr" in peer:
         what = {"protocol": "icmp"} if version == 4 else {"protocol": "icmpv6"}
-    direction = "ingress" if chance.random() < 0.75 else "egress"
+    direction = "ingress" if chance.random() < 0.85 else "egress"
     return {"direction": direction, **what, **peer}
 
 
@@ -195,7 +195,7 @@ async def tried(kernels: dict[str, Kernel], wanted: list[tuple[str, Probe]], pro
         async def one_node(node: str) -> None:
             known = {probe.assertion: probe for on, probe in wanted if on == node}
             request = wire.RunProbes("r", tuple(known), 1, 0, 700_000)
-            for result in await Prober(sockets[node], Figures()).run(request, known):
+            for result in await Prober(sockets[node], NoFigures()).run(request, known):
                 outcomes[result.assertion] = result.outcome
 
         await asyncio.gather(*map(one_node, kernels))
@@ -207,7 +207,7 @@ async def tried(kernels: dict[str, Kernel], wanted: list[tuple[str, Probe]], pro
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("seed", [1, 2])
+@pytest.mark.parametrize("seed", [1, 2, 3, 4])
 def test_every_pair_is_as_proven(seed: int, kernels: dict[str, Kernel]) -> None:
     controller, prover = compiled(seed)
     for node, kernel in kernels.items():
@@ -220,7 +220,7 @@ def test_every_pair_is_as_proven(seed: int, kernels: dict[str, Kernel]) -> None:
     differing = {name: (said, outcomes[name]) for name, said in proven.items() if outcomes[name] != said}
     assert differing == {}
     assert len(wanted) >= 300
-    assert 0.1 < sum(value == "allowed" for value in proven.values()) / len(wanted) < 0.9
+    assert {"allowed", "denied"} == set(proven.values())
 
 
 def test_round_trip_is_what_trace_shows() -> None:

@@ -251,10 +251,12 @@ def _route_filter() -> list[bytes]:
     program.label("route")
     program.load(_LOAD_BYTE, 21)
     program.equal(2, "drop", "take")
-    # Groups, which every device has.
+    # Groups, which every device has, and what the kernel learns by itself (incomplete, stale, delay, probe).
     program.label("neighbour")
     program.load(_LOAD_HALF, 24)
-    program.equal(_half(items.NOARP), "drop", "take")
+    for state in (items.NOARP, 0x01, 0x04, 0x08):
+        program.equal(_half(state), "drop")
+    program.equal(_half(0x10), "drop", "take")
     # The loopback device's, which has number 1 in every namespace.
     program.label("address")
     program.load(_LOAD_WORD, 20)

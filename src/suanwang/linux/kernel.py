@@ -35,6 +35,9 @@ REPAIRED = code("REPAIRED", "something was changed by others and has been put ri
 _PLAIN = re.compile(r"[a-z0-9-]+(/[a-z0-9-]+)*")
 _NAME_BYTES: Final = 120
 _THREADS: Final = 16
+_MAKING_THREADS: Final = 3
+"""Of them, those that fill an empty node: that is one long fight for the kernel's one lock, not waiting."""
+
 _AT_ONCE: Final = 64
 """Namespaces whose descriptors are open at the same time, beside those of the threads."""
 
@@ -212,10 +215,11 @@ class Kernel:
     def _bring_about(self, names: set[str]) -> set[str]:
         """Converge these namespaces; gives those in which there was something to do."""
         spaces = {name: self._spaces[name] for name in names if name in self._spaces}
-        entered = self._crew.map(self._enter, spaces.items())
+        many = sum(not space.inode for space in spaces.values()) > _AT_ONCE
+        width = _MAKING_THREADS if many else None
+        entered = self._crew.map(self._enter, spaces.items(), width)
         spaces = {name: space for (name, space), there in zip(spaces.items(), entered, strict=True) if there}
         # The kernel goes through all that are listened to at every event. What fills a node is in nobody's hands yet.
-        many = sum(space.fresh for space in spaces.values()) > _AT_ONCE
         if not many:
             self._number(spaces)
         # Where a namespace lost devices, the other ends of its pairs are in others.
@@ -223,12 +227,12 @@ class Kernel:
             spaces[name] = self._spaces[name]
         differing = {name: space for name, space in spaces.items() if space.problems or space.differs()}
         routers = {name: space for name, space in differing.items() if space.wanted.ends or space.wanted.whole}
-        self._crew.map(self._converge, routers.items())
+        self._crew.map(self._converge, routers.items(), width)
         ends = {name: space for name, space in differing.items() if name not in routers}
         for space in ends.values():
             if not space.fresh:
                 space.seen = None
-        self._crew.map(self._converge, ends.items())
+        self._crew.map(self._converge, ends.items(), width)
         fresh = {
             name: [device for device, (_, logical) in space.wanted.ends.items() if logical in ends]
             for name, space in spaces.items()

@@ -195,8 +195,22 @@ class Crew:
         self._jobs.put((call, future))  # type: ignore[arg-type]
         return future
 
-    def map(self, call: Callable[[T], R], items: Iterable[T]) -> list[R]:
-        """The call's results for all items, in order; what it raises is raised here, after all have run."""
+    def map(self, call: Callable[[T], R], items: Iterable[T], width: int | None = None) -> list[R]:
+        """The call's results for all items, in order, by `width` threads (None: all).
+
+        What it raises is raised here, after all have run.
+        """
+        if width is not None:
+            todo = list(items)
+            found: dict[int, R] = {}
+            positions = iter(range(len(todo)))
+
+            def work(_: int) -> None:
+                for position in positions:
+                    found[position] = call(todo[position])
+
+            self.map(work, range(width))
+            return [found[position] for position in range(len(todo))]
         futures = [self.submit(lambda item=item: call(item)) for item in items]  # type: ignore[misc]
         problems = [future.exception() for future in futures]
         for problem in problems:

@@ -57,6 +57,7 @@ class Component:
             key=lambda place: (place.space, place.port.device),
         )
         self._by_device = {(place.space, place.port.device): place for place in self.places}
+        self._next_hops: dict[tuple[int, int], dict[tuple[int, str], int]] = {}
         self._parts = parts
         self._spaces = _Joined(ordered)
         self.filtering = Filtering(parts, self.routing, self.places, self._spaces)
@@ -198,15 +199,25 @@ class Component:
 
     def _intended(self, version: int, table: int, atom: int, target: Place) -> bool:
         """Whether the port's own router makes it the next hop of the destination in that table."""
-        if table == MAIN_TABLE:
-            return False
-        own = {address.partition("/")[0] for address in target.port.addresses}
-        for destination, choices in self.routing.routes.get((version, table), {}).items():
-            if atom in range(*self.routing.addresses[version].span(destination)):
-                route = only(choices, target.space)
-                if route is not None and route.device == target.port.device and route.via in own:
-                    return True
-        return False
+        known = self._next_hops.get((version, table))
+        if known is None:
+            known = self._next_hops[version, table] = self._next_hops_of(version, table)
+        return bool(known.get((target.space, target.port.device), 0) >> atom & 1)
+
+    def _next_hops_of(self, version: int, table: int) -> dict[tuple[int, str], int]:
+        """Ports that their own routers make next hops in a table, with the atoms of these routes as bits."""
+        found: dict[tuple[int, str], int] = {}
+        routes = self.routing.routes.get((version, table), {}) if table != MAIN_TABLE else {}
+        for destination, choices in routes.items():
+            low, high = self.routing.addresses[version].span(destination)
+            for mask, route in choices:
+                for number in bits(mask) if route.device in self.routing.ports else ():
+                    place = self._by_device.get((number, route.device))
+                    own = {address.partition("/")[0] for address in place.port.addresses} if place else ()
+                    if route.via in own and only(choices, number) is route:
+                        at = (number, route.device)
+                        found[at] = found.get(at, 0) | (1 << high) - (1 << low)
+        return found
 
     @cached_property
     def _family(self) -> dict[str, int]:
