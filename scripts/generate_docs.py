@@ -79,8 +79,8 @@ def reasons_page() -> str:
     from suanwang.proof.codes import REASONS
 
     about = """
-What `trace` says of a packet, and what `plan` and `prove` find wrong. A code keeps its meaning for ever, so programs may
-test for it. How they come about: [proof](rooms/proof.md)."""
+What `trace` says of a packet, and what `plan` and `prove` find wrong. A code keeps its meaning for ever, so programs
+may test for it. How they come about: [proof](rooms/proof.md)."""
     rows = [(f"`{name}`", meaning) for name, meaning in sorted(REASONS.items())]
     return page("Reasons", about, table(("code", "meaning"), rows))
 
