@@ -14,6 +14,7 @@ from dataclasses import dataclass
 
 from suanwang.model.registry import Compiler
 from suanwang.program.fragment import Fragment
+from suanwang.program.objects import Vxlan
 from suanwang.proof.finding import Finding
 from suanwang.proof.prover import Prover, Verdict
 
@@ -53,14 +54,13 @@ class Gate:
         changed = forth()
         tried = True
         try:
-            strangers = {owner for owners in changed.values() for owner in owners if owner not in self._owners}
+            # What belongs to what is touched is proven with it, and may itself change, so it is asked on both sides.
+            strangers = self._strangers(changed)
             if strangers:
-                # What they had before is needed, to tell what the change breaks from what was broken. Who belongs to
-                # whom may itself change, so it is asked on both sides.
-                wanted = {one for owner in strangers for one in self._related(owner)}
+                # What they had before is needed, to tell what the change breaks from what was broken.
                 back()
                 tried = False
-                self._take_in(wanted)
+                self._take_in(strangers)
                 changed = forth()
                 tried = True
             before = {one.identity: one for one in self._prover.findings()}
@@ -82,32 +82,34 @@ class Gate:
 
     def follow(self, changed: Changed) -> None:
         """A change was made: bring up to date what is kept, and take in what is to be proven together with it."""
-        wanted: dict[str, set[str]] = {}
-        for node, owners in changed.items():
-            for owner in owners:
-                if owner in self._owners:
-                    wanted.setdefault(node, set()).add(owner)
-                elif any(other in self._owners for other in self._related(owner)):
-                    self._take_in([owner])
-        self._change(self._now(wanted))
-        self._prover.settle()
+        kept = {
+            node: present for node, owners in changed.items() if (present := {o for o in owners if o in self._owners})
+        }
+        self._change(self._now(kept))
+        families = (self._related(owner) for owner in {owner for owners in changed.values() for owner in owners})
+        self._take_in([one for family in families if not family.isdisjoint(self._owners) for one in family])
 
     def findings(self) -> list[Finding]:
         """What is wrong with what is kept."""
         return self._prover.findings()
 
     def everything(self) -> Verdict:
-        """Prove all owners of all capabilities."""
+        """Prove all owners of all capabilities, and that no two of different batches share a network identifier."""
         findings: list[Finding] = []
         assertions = components = 0
         seen: set[str] = set()
+        networks: dict[tuple[int, int], set[str]] = {}
         waiting = sorted({owner for compiler in self._compilers for owner in compiler.owners()})
         prover, size = Prover(), 0
         for number, owner in enumerate(waiting, 1):
             if owner not in seen:
                 family = self._related(owner)
                 seen |= family
-                prover.change({place: parts for one in family for place, parts in self._places(one).items()})
+                for one in family:
+                    places = self._places(one)
+                    prover.change(places)
+                    for network in _networks(places):
+                        networks.setdefault(network, set()).add(one)
                 size += 1
             if size == BATCH or number == len(waiting):
                 verdict = prover.settle()
@@ -115,7 +117,12 @@ class Gate:
                 assertions += verdict.assertions
                 components += verdict.components
                 prover, size = Prover(), 0
-        return Verdict(tuple(findings), assertions, components)
+        for sharing in networks.values():
+            if len(sharing) > 1:
+                for one in sharing:
+                    prover.change(self._places(one))
+                findings += prover.settle().findings
+        return Verdict(tuple(dict.fromkeys(findings)), assertions, components)
 
     def tracer(self, owner: str) -> Prover:
         """A prover that knows an owner and what belongs to it, to follow packets with."""
@@ -124,6 +131,10 @@ class Gate:
             prover.change(self._places(one))
         prover.settle()
         return prover
+
+    def _strangers(self, changed: Changed) -> set[str]:
+        touched = {owner for owners in changed.values() for owner in owners}
+        return {one for owner in touched for one in self._related(owner) if one not in self._owners}
 
     def _take_in(self, owners: Iterable[str]) -> None:
         for one in {one for owner in owners for one in self._related(owner)}:
@@ -161,3 +172,14 @@ class Gate:
                     gathered.setdefault(part.owner, []).append(part)
             found.update({(node, owner): tuple(parts) for owner, parts in gathered.items()})
         return found
+
+
+def _networks(places: Places) -> set[tuple[int, int]]:
+    """Network identifiers (UDP port, VNI) of tunnels among fragments."""
+    return {
+        (item.udp_port, item.vni)
+        for parts in places.values()
+        for part in parts
+        for item in part.objects
+        if isinstance(item, Vxlan)
+    }
