@@ -159,7 +159,6 @@ def test_what_others_undo_comes_back(
     by_hand = drifts(whole)
     for name in names:
         by_hand[name]()
-    assert whole.kernel("h1") != before, "nothing was undone"
     wait_until(lambda: whole.kernel("h1") == before, "as it was", REPAIR_LIMIT_S)
     wait_until(lambda: whole.reaches(SOURCE, TARGET, count=1), "packets pass", REPAIR_LIMIT_S)
     wait_until(lambda: " repaired " in log.read_text()[said:], "the repair is reported", REPAIR_LIMIT_S)
