@@ -89,10 +89,6 @@ class Gate:
         families = (self._related(owner) for owner in {owner for owners in changed.values() for owner in owners})
         self._take_in([one for family in families if not family.isdisjoint(self._owners) for one in family])
 
-    def findings(self) -> list[Finding]:
-        """What is wrong with what is kept."""
-        return self._prover.findings()
-
     def everything(self) -> Verdict:
         """Prove all owners of all capabilities, and that no two of different batches share a network identifier."""
         findings: list[Finding] = []
@@ -149,7 +145,8 @@ class Gate:
 
     def _change(self, places: Places) -> None:
         for node, owner in places:
-            self._owners[owner].add(node)
+            # What one plan touches may be more than is kept.
+            self._owners.setdefault(owner, set()).add(node)
         self._prover.change(places)
 
     def _related(self, owner: str) -> set[str]:
