@@ -323,7 +323,10 @@ def test_proving_changes_gives_what_proving_from_nothing_gives(
 
             wanted["n0", "assertion/t0/a"] = (fragment("assertion/t0/a", "probe", [probes]),)
         places = sorted({*present, *wanted})
-        step = {place: wanted.get(place, ()) for place in chance.sample(places, chance.randint(1, len(places)))}
+        step = {
+            place: wanted.get(place, ())
+            for place in chance.sample(places, chance.randint(min(1, len(places)), len(places)))
+        }
         before = prover.present(step)
         was = found(prover)
         if chance.random() < 0.5:

@@ -14,7 +14,8 @@ from suanwang.cli import failure
 from suanwang.cli.lazy import Entry, LazyGroup
 from suanwang.cli.session import CONNECTION, FORMATS, Session, connection_option
 
-CHANGE, LOOK, CHECK, LAB, RUN = "Declare", "Look", "Measure and check", "Try on this machine", "Run and administer"
+CHANGE, LOOK, CHECK, DECIDE = "Declare", "Look", "Measure and check", "Decide"
+LAB, RUN = "Try on this machine", "Run and administer"
 
 COMMANDS = {
     "plan": Entry("suanwang.cli.change:plan", CHANGE, "What would change if these files were applied."),
@@ -34,6 +35,7 @@ COMMANDS = {
     "trace": Entry("suanwang.cli.proof:trace", CHECK, "The way of one packet, with the reason at each hop."),
     "probe": Entry("suanwang.cli.probe:probe", CHECK, "Try assertions with real packets."),
     "doctor": Entry("suanwang.cli.doctor:doctor", CHECK, "What this machine can do, what is missing, what follows."),
+    "steer": Entry("suanwang.cli.steer:steer", DECIDE, "Which endpoint, which path, how much: on files alone."),
     "demo": Entry("suanwang.cli.demo:demo", LAB, "The tour: a lab, an example, a failure, a repair."),
     "lab": Entry("suanwang.cli.lab:lab", LAB, "A whole network on this machine."),
     "server": Entry("suanwang.cli.processes:server", RUN, "Run the controller and its API."),

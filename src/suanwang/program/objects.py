@@ -5,11 +5,13 @@ agent maps to
 a real namespace. Addresses and prefixes are canonical text. Objects are identified by type and `KEY` fields: two
 fragments
 that hold different objects of one identity contradict each other. Field order is the order of the canonical text.
+`enters` lets another room bring a type of its own.
 """
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal
+from functools import cache
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeVar, Union
 
 import msgspec
 
@@ -18,6 +20,15 @@ class Object(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fie
     """Base of all objects of a program."""
 
     KEY: ClassVar[tuple[str, ...]] = ()
+
+    if TYPE_CHECKING:
+
+        @property
+        def netns(self) -> str:
+            """The namespace that it stands in: a field of all types, though not the first of each."""
+
+
+Item = TypeVar("Item", bound=Object)
 
 
 class Namespace(Object, tag="namespace", frozen=True):
@@ -221,25 +232,48 @@ class Responder(Object, tag="responder", frozen=True):
     identity: str
 
 
-AnyObject = (
-    Namespace
-    | Vxlan
-    | PortDevice
-    | Route
-    | Neighbour
-    | ForwardingEntry
-    | RouteSelection
-    | Delivery
-    | SecurityGroupFilter
-    | AddressSet
-    | AddressSetElement
-    | PortFilter
-    | Probe
-    | Responder
+ORDER: tuple[type[Object], ...] = (
+    Namespace,
+    Vxlan,
+    PortDevice,
+    Route,
+    Neighbour,
+    ForwardingEntry,
+    RouteSelection,
+    Delivery,
+    SecurityGroupFilter,
+    AddressSet,
+    AddressSetElement,
+    PortFilter,
+    Probe,
+    Responder,
 )
+"""Types of this room, in the order in which the canonical text lists them within a namespace."""
 
-ORDER: tuple[type[Object], ...] = AnyObject.__args__
-"""Types in the order in which the canonical text lists them within a namespace."""
+AnyObject = Object
+"""Whatever may stand in a program: the types of `ORDER`, and those that other rooms enter."""
+
+_ENTERED: dict[str, type[Object]] = {str(kind.__struct_config__.tag): kind for kind in ORDER}
+
+
+def enters(kind: type[Item]) -> type[Item]:
+    """Class decorator: objects of this type may stand in programs. Raises ValueError where its tag is another's.
+
+    Whoever reads programs, agents too, must have imported the module that enters it.
+    """
+    tag = str(kind.__struct_config__.tag)
+    if "netns" not in kind.__struct_fields__ or not set(kind.KEY) <= set(kind.__struct_fields__) or not kind.KEY:
+        raise ValueError(f"{kind.__name__} needs a field netns, and a KEY of its fields")
+    if _ENTERED.setdefault(tag, kind) is not kind:
+        raise ValueError(f"{tag} is entered twice, by {kind.__name__} and {_ENTERED[tag].__name__}")
+    entered.cache_clear()
+    return kind
+
+
+@cache
+def entered() -> Any:
+    """The union of all types that may stand in programs, to decode by."""
+    return Union[tuple(_ENTERED.values())]  # noqa: UP007
 
 
 def identity(item: Object) -> tuple[str | int, ...]:

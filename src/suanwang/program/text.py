@@ -12,7 +12,7 @@ from collections.abc import Iterable
 import msgspec
 
 from suanwang.model.errors import SuanwangError, code
-from suanwang.program.objects import ORDER, AnyObject
+from suanwang.program.objects import ORDER, AnyObject, entered
 
 BAD_PROGRAM = code("BAD_PROGRAM", "a program's text or message can't be read")
 
@@ -35,8 +35,9 @@ def line(item: AnyObject) -> str:
 
 
 def lines(items: Iterable[AnyObject]) -> list[str]:
-    """Objects as sorted lines: by namespace, then type, then text."""
-    keyed = [(getattr(item, "netns", ""), _RANK[item.__struct_config__.tag], line(item)) for item in items]
+    """Objects as sorted lines: by namespace, then type (those of other rooms last), then text."""
+    last = len(_RANK)
+    keyed = [(item.netns, _RANK.get(item.__struct_config__.tag, last), line(item)) for item in items]
     return [text for _, _, text in sorted(keyed)]
 
 
@@ -53,7 +54,7 @@ def parse(text: str) -> list[AnyObject]:
                 name, _, value = field.partition("=")
                 bare = value not in _RESERVED and _BARE.fullmatch(value)
                 data[name] = value if bare else msgspec.json.decode(value)
-            found.append(msgspec.convert(data, AnyObject))
+            found.append(msgspec.convert(data, entered()))
         except (msgspec.ValidationError, msgspec.DecodeError) as problem:
             raise SuanwangError(BAD_PROGRAM, f"line {number}: {problem}", f"in {row!r}") from None
     return found

@@ -7,12 +7,13 @@ node's program changes. Everything an agent has applied survives the connection;
 
 from __future__ import annotations
 
-from typing import Literal
+from functools import cache
+from typing import Any, Literal
 
 import msgspec
 
 from suanwang.program.fragment import Fragment
-from suanwang.program.objects import AnyObject
+from suanwang.program.objects import AnyObject, entered
 from suanwang.program.program import FORMAT
 
 CLOSED_BAD_MESSAGE, CLOSED_REPLACED, CLOSED_REVOKED = 4000, 4001, 4003
@@ -115,7 +116,11 @@ FromController = Update | ArmResponders | RunProbes
 _encode = msgspec.json.Encoder().encode
 _from_agent: msgspec.json.Decoder[FromAgent] = msgspec.json.Decoder(FromAgent)
 _from_controller: msgspec.json.Decoder[FromController] = msgspec.json.Decoder(FromController)
-_raw_fragment = msgspec.json.Decoder(tuple[str, str, tuple[AnyObject, ...], str])
+
+
+@cache
+def _raw_fragment(kinds: Any) -> msgspec.json.Decoder[tuple[str, str, tuple[AnyObject, ...], str]]:
+    return msgspec.json.Decoder(tuple[str, str, tuple[kinds, ...], str])
 
 
 def encode(message: FromAgent | FromController) -> bytes:
@@ -140,7 +145,7 @@ def encode_fragment(part: Fragment) -> msgspec.Raw:
 
 def decode_fragment(raw: msgspec.Raw) -> Fragment:
     """The inverse of `encode_fragment`. Raises msgspec.ValidationError for objects this release does not know."""
-    owner, part, objects, fingerprint = _raw_fragment.decode(raw)
+    owner, part, objects, fingerprint = _raw_fragment(entered()).decode(raw)
     return Fragment(owner, part, objects, int(fingerprint, 16))
 
 

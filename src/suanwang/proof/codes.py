@@ -41,6 +41,13 @@ CYCLIC_PATH = reason("CYCLIC_PATH", "the packet comes to where it was before, an
 CONNECTION_UNKNOWN = reason(
     "CONNECTION_UNKNOWN", "an answer passes a router that did not see what it answers, and is dropped there"
 )
+TRANSLATED = reason("TRANSLATED", "a router rewrites the packet's addresses or ports")
+STEERED = reason("STEERED", "a router sends the packet another way than by its destination")
+ANSWER_NOT_TRANSLATED = reason(
+    "ANSWER_NOT_TRANSLATED",
+    "the answer does not come from where the packet was sent to: it came round the router that translated the packet",
+)
+TOO_MANY_WAYS = reason("TOO_MANY_WAYS", "there are more ways that the packet may take than are looked at")
 RETURN_PATH_BLOCKED = reason("RETURN_PATH_BLOCKED", "the packet arrives, but its answer does not come back")
 WRONG_DELIVERY = reason("WRONG_DELIVERY", "the packet reaches a port that does not own the destination address")
 TENANTS_MEET = reason("TENANTS_MEET", "a port of one tenant can reach a port of another")

@@ -11,15 +11,19 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
 from typing import Protocol
 
-from suanwang.program.objects import PortDevice, PortFilter
+from suanwang.program.objects import PortFilter
 from suanwang.proof import codes
 from suanwang.proof.agreement import Agreement
-from suanwang.proof.filtering import Filtering, Place
+from suanwang.proof.filtering import Filtering, Place, addresses
 from suanwang.proof.finding import Finding
-from suanwang.proof.packet import EPHEMERAL_PORT, Packet
-from suanwang.proof.routing import HERE, HOP, PORT, Choices, End, Routing, TunnelEnds, bits, masks, only
-from suanwang.proof.space import MAIN_TABLE, Space, SpaceKey
-from suanwang.proof.walk import Surroundings, walk
+from suanwang.proof.forwarding import Surroundings
+from suanwang.proof.journeys import Journey, Journeys
+from suanwang.proof.matching import MAIN_TABLE
+from suanwang.proof.packet import Packet
+from suanwang.proof.route_checks import RouteChecks, said
+from suanwang.proof.routing import HERE, PORT, Choices, End, Routing, TunnelEnds, bits, masks, only
+from suanwang.proof.space import Space, SpaceKey
+from suanwang.proof.walk import walk, ways
 
 
 class World(TunnelEnds, Surroundings, Protocol):
@@ -61,6 +65,12 @@ class Component:
         self._parts = parts
         self._spaces = _Joined(ordered)
         self.filtering = Filtering(parts, self.routing, self.places, self._spaces)
+        holders = 0
+        for mask, part in parts:
+            holders |= mask if part.kept else 0
+        self.journeys: Journeys | None = None
+        if holders:
+            self.journeys = Journeys(world, self.routing, self.filtering, self._by_device, self._spaces, holders)
 
     def findings(self) -> Iterator[Finding]:
         """All that is wrong within the component, whatever anyone asserted; each thing once."""
@@ -71,11 +81,21 @@ class Component:
                 yield one
 
     def _all(self) -> Iterator[Finding]:
-        agreement = Agreement(self.keys, self._parts, self.places, self.table)
-        yield from agreement.findings()
-        for version in (4, 6):
-            if self.routing.tables(version) or any(_addresses(place.port, version) for place in self.places):
-                yield from self._forwarding(version)
+        versions = [
+            version
+            for version in (4, 6)
+            if self.routing.tables(version) or any(addresses(place.port, version) for place in self.places)
+        ]
+        tables = {MAIN_TABLE: self.routing.everywhere} | self.selected
+        owners = {version: self._owners(version) for version in versions}
+        # Where packets arrive comes first: of what is wrong, only so much is told.
+        for version in versions:
+            yield from self._forwarded(version, tables, owners[version])
+            yield from self._transferred(version)
+        yield from Agreement(self.keys, self._parts, self.places, self.table).findings()
+        checks = RouteChecks(self.keys, self.routing, self.places, self.journeys)
+        for version in versions:
+            yield from checks.findings(version, tables, owners[version])
 
     def table(self, place: Place) -> int:
         """The table in which a port's packets are looked up first."""
@@ -91,109 +111,31 @@ class Component:
 
     # What is wrong
 
-    def _forwarding(self, version: int) -> Iterator[Finding]:
-        tables = {MAIN_TABLE: self.routing.everywhere} | self.selected
-        owned = self._owners(version)
+    def _forwarded(
+        self, version: int, tables: Mapping[int, int], owned: Mapping[int, Sequence[Place]]
+    ) -> Iterator[Finding]:
+        """What is wrong with packets that go by routes alone; `tables` come with their users, `owned` by atom."""
         for table in sorted(tables, key=lambda table: (table != MAIN_TABLE, table)):
             for atom, parts in enumerate(self.routing.ends(version, table)):
-                yield from self._destination(version, table, tables[table], atom, parts, owned.get(atom, ()))
-        for table in sorted({MAIN_TABLE, *self.routing.tables(version)}):
-            yield from self._different(version, table)
-
-    def _destination(
-        self, version: int, table: int, users: int, atom: int, parts: list[tuple[int, End]], owners: Sequence[Place]
-    ) -> Iterator[Finding]:
-        """What is wrong with packets to one destination that `users` look up in `table`."""
-        for mask, end in parts:
-            starts = mask & users
-            if not starts:
-                continue
-            if end.what == PORT:
-                target = self._by_device[end.space, end.name]
-                if all(owner.port.title != target.port.title for owner in owners) and not self._intended(
-                    version, table, atom, target
-                ):
-                    yield from self._shown(version, starts, table, atom, codes.WRONG_DELIVERY, target)
-                if starts & self._strangers(target.tenant):
-                    yield from self._shown(version, starts, table, atom, codes.TENANTS_MEET, target)
-            elif end.what == codes.CYCLIC_PATH:
-                yield from self._shown(version, starts, table, atom, codes.CYCLIC_PATH, None)
-        if table == MAIN_TABLE:
-            for owner in owners:
-                yield from self._unreachable(version, atom, parts, owner)
-        yield from self._nowhere(version, table, users, atom, parts, owners)
-
-    def _unreachable(self, version: int, atom: int, parts: list[tuple[int, End]], owner: Place) -> Iterator[Finding]:
-        family = self._family[self.keys[owner.space][1]]
-        for mask, end in parts:
-            if (end.what, end.space, end.name) != (PORT, owner.space, owner.port.device):
-                for number in bits(mask & family):
-                    address = self.routing.addresses[version].first(atom)
-                    node = self.keys[number][0]
-                    message = f"{node} does not reach {address} of {owner.port.title}: {_said(end.what)}"
-                    subject = f"{node} {owner.port.title} {address}"
-                    packet = self._sample(version, number, atom)
-                    yield Finding(codes.UNREACHABLE_ADDRESS, subject, message, packet)
-
-    def _nowhere(
-        self, version: int, table: int, users: int, atom: int, parts: list[tuple[int, End]], owners: Sequence[Place]
-    ) -> Iterator[Finding]:
-        """Routes that lead to where packets are dropped, or round by a router that need not be passed."""
-        main = self.routing.next(version, MAIN_TABLE)[atom]
-        address = self.routing.addresses[version].first(atom)
-        for mask, step in self.routing.next(version, table)[atom]:
-            if not mask & users or (step.what != HOP and step.what not in _BROKEN):
-                continue
-            way = self.routing.follow(step, main)
-            twice = len(way) > 2 and way[1].what == HOP and way[0].name == way[1].name
-            if way[-1].what in (PORT, codes.DELIVERED_TO_ROUTER, codes.CYCLIC_PATH) and not twice:
-                continue
-            if owners and table == MAIN_TABLE and not twice:
-                continue
-            code = codes.DETOUR if twice else codes.ROUTE_LEADS_NOWHERE
-            for number in bits(mask & users):
-                node, netns = self.keys[number]
-                message = f"{netns} on {node} has a route for {address}: {_said(code if twice else way[-1].what)}"
-                packet = self._sample(version, number, atom)
-                yield Finding(code, f"{node} {netns} {address} {table}", message, packet)
-
-    def _different(self, version: int, table: int) -> Iterator[Finding]:
-        """The routers of one network are one router, so each sends packets to the same port, or drops them."""
-        for atom, parts in enumerate(self.routing.ends(version, table)):
-            if len(parts) == 1:
-                continue
-            for netns, family in self._family.items():
-                classes: dict[tuple[str, int, str], int] = {}
+                owners = owned.get(atom, ())
                 for mask, end in parts:
-                    if hit := mask & family:
-                        # Not all nodes have all gateway addresses.
-                        what = codes.NO_ROUTE_TO_DESTINATION if end.what == codes.DELIVERED_TO_ROUTER else end.what
-                        kind = (what, end.space, end.name) if end.what == PORT else (what, HERE, "")
-                        classes[kind] = classes.get(kind, 0) | hit
-                if len(classes) < 2 or any(end.what == codes.DELIVERED_TO_ROUTER for _, end in parts):
-                    continue
-                usual = max(classes, key=lambda kind: (classes[kind].bit_count(), kind))
-                address = self.routing.addresses[version].first(atom)
-                for kind, mask in sorted(classes.items()):
-                    if kind == usual:
+                    if not (starts := mask & tables[table]):
                         continue
-                    for number in bits(mask):
-                        node = self.keys[number][0]
-                        message = (
-                            f"{netns} on {node} does with packets to {address} (table {table}) what other nodes do not:"
-                            f" {self._what(kind)}; elsewhere {self._what(usual)}"
-                        )
-                        packet = self._sample(version, number, atom)
-                        yield Finding(codes.NODES_DISAGREE, f"{netns} {address} {table} {node}", message, packet)
-
-    def _what(self, kind: tuple[str, int, str]) -> str:
-        what, space, name = kind
-        return f"to {self._by_device[space, name].port.title}" if what == PORT else _said(what)
+                    if end.what == PORT:
+                        target = self._by_device[end.space, end.name]
+                        if all(owner.port.title != target.port.title for owner in owners) and not self._intended(
+                            version, table, atom, target
+                        ):
+                            yield from self._shown(version, starts, table, atom, codes.WRONG_DELIVERY, target)
+                        if starts & self._strangers(target.tenant):
+                            yield from self._shown(version, starts, table, atom, codes.TENANTS_MEET, target)
+                    elif end.what == codes.CYCLIC_PATH:
+                        yield from self._shown(version, starts, table, atom, codes.CYCLIC_PATH, None)
 
     def _owners(self, version: int) -> dict[int, list[Place]]:
         found: dict[int, list[Place]] = {}
         for place in self.places:
-            for address in _addresses(place.port, version):
+            for address in addresses(place.port, version):
                 found.setdefault(self.routing.addresses[version].of(address), []).append(place)
         return found
 
@@ -217,14 +159,6 @@ class Component:
                     if route.via in own and only(choices, number) is route:
                         at = (number, route.device)
                         found[at] = found.get(at, 0) | (1 << high) - (1 << low)
-        return found
-
-    @cached_property
-    def _family(self) -> dict[str, int]:
-        """The spaces of each network, by the name that its namespaces have on all nodes."""
-        found: dict[str, int] = {}
-        for number, (_, netns) in enumerate(self.keys):
-            found[netns] = found.get(netns, 0) | 1 << number
         return found
 
     @cached_property
@@ -258,8 +192,42 @@ class Component:
                 continue
             trace = walk(self._world, place.port.workload, packet)
             to = f" {target.port.title}" if target else ""
-            message = f"{place.port.title} sends {packet}: {_said(code)}{':' + to if to else ''}"
+            message = f"{place.port.title} sends {packet}: {said(code)}{':' + to if to else ''}"
             yield Finding(code, place.port.title + to, message, packet, trace.steps)
+
+    def _transferred(self, version: int) -> Iterator[Finding]:
+        """What is wrong with packets that objects change or send another way."""
+        if self.journeys is None:
+            return
+        told: set[tuple[str, str]] = set()
+        for place in self.places:
+            for journey in self.journeys.of(place, self.table(place), version):
+                to = f" {journey.target.port.title}" if journey.target is not None else ""
+                subject = place.port.title + to
+                for code in self._faults(place, journey):
+                    packet = self.filtering.packet(*journey.first[:4])
+                    if (code, subject) in told or packet is None:
+                        continue
+                    told.add((code, subject))
+                    way = next(
+                        (one for one in ways(self._world, place.port.workload, packet) if journey.is_(one)), None
+                    )
+                    message = f"{place.port.title} sends {packet}: {said(code)}{':' + to if to else ''}"
+                    yield Finding(code, subject, message, packet, way.steps if way is not None else ())
+
+    def _faults(self, place: Place, journey: Journey) -> Iterator[str]:
+        target, version, atom = journey.target, journey.flow.version, journey.flow.destination
+        if target is None:
+            yield journey.code
+            return
+        address = journey.meant or self.filtering.addresses[version].first(atom)
+        coarse = self.routing.addresses[version].of(self.filtering.addresses[version].first(atom))
+        if address not in addresses(target.port, 6 if ":" in address else 4) and (
+            journey.meant or not self._intended(version, journey.lookup, coarse, target)
+        ):
+            yield codes.WRONG_DELIVERY
+        if place.tenant != target.tenant:
+            yield codes.TENANTS_MEET
 
     def _passing(self, place: Place, target: Place | None, version: int, atom: int) -> Packet | None:
         """A packet from a port to an atom of routing that all filters on its way let pass."""
@@ -268,32 +236,18 @@ class Component:
         into = filtering.into(target, version) if target else None
         fine = filtering.addresses[version]
         sources = filtering.sources(place, version)
-        own = {fine.of(bare) for bare in _addresses(place.port, version)}
+        own = {fine.of(bare) for bare in addresses(place.port, version)}
         for destination in range(*fine.inside(self.routing.addresses[version], atom)):
             # What a workload sends to itself never leaves it.
             if not out[destination] or destination in own:
                 continue
             for source in sources:
                 services = out[destination] & (into[source] if into is not None else filtering.services.everything)
-                example = filtering.services.example(services, version) if services else None
-                if example is not None:
-                    return self._packet(version, source, destination, example)
-        return None
-
-    def _packet(self, version: int, source: int, destination: int, example: tuple[str, int, int, int]) -> Packet:
-        protocol, port, icmp_type, icmp_code = example
-        atoms = self.filtering.addresses[version]
-        source_port = EPHEMERAL_PORT if protocol in ("tcp", "udp") else 0
-        return Packet(atoms.first(source), atoms.first(destination), protocol, port, icmp_type, icmp_code, source_port)
-
-    def _sample(self, version: int, number: int, atom: int) -> Packet | None:
-        """An echo request to an atom of routing, from some port of a space, if it has any."""
-        destination = self.routing.addresses[version].first(atom)
-        kind = ("icmpv6", 0, 128, 0) if version == 6 else ("icmp", 0, 8, 0)
-        for place in self.places:
-            if place.space == number:
-                for address in _addresses(place.port, version):
-                    return Packet(address, destination, *kind)
+                if self.journeys is not None:
+                    services &= ~self.journeys.concerned(place, self.table(place), version, source, destination)
+                packet = filtering.packet(version, source, destination, services)
+                if packet is not None:
+                    return packet
         return None
 
 
@@ -308,21 +262,3 @@ class _Joined(dict[int, Space]):
         key, parts = self._contents[number]
         space = self[number] = Space.joined(key, sorted(parts, key=lambda part: part.node))
         return space
-
-
-_BROKEN = {
-    codes.DEVICE_MISSING,
-    codes.NEIGHBOUR_MISSING,
-    codes.TUNNEL_ENTRY_MISSING,
-    codes.TUNNEL_ENDPOINT_MISSING,
-    codes.FRAME_NOT_FOR_ROUTER,
-}
-
-
-def _addresses(port: PortDevice, version: int) -> list[str]:
-    """A port's addresses of an IP version, without prefix lengths."""
-    return [address.partition("/")[0] for address in port.addresses if (":" in address) == (version == 6)]
-
-
-def _said(code: str) -> str:
-    return codes.REASONS.get(code, "it goes to another port" if code == PORT else code)

@@ -11,7 +11,8 @@ from functools import cached_property
 from typing import NamedTuple
 
 from suanwang.program.objects import FilterRule, PortDevice, PortFilter
-from suanwang.proof.atoms import Addresses, Services, host
+from suanwang.proof.atoms import Addresses, Services, host, pulled_back
+from suanwang.proof.packet import EPHEMERAL_PORT, Packet
 from suanwang.proof.routing import Routing
 from suanwang.proof.space import Space
 
@@ -41,6 +42,8 @@ class Filtering:
         self._spaces = spaces
         self._allowed: dict[tuple[object, ...], list[int]] = {}
         self._set_keys: dict[tuple[int, str], frozenset[str]] = {}
+        self._prefix_atoms: dict[tuple[int, tuple[str, ...]], set[int]] = {}
+        self._scopes = [scope for _, part in self._parts if part.kept for scope in part.scopes()]
 
     @cached_property
     def rules(self) -> dict[FilterRule, int]:
@@ -56,12 +59,11 @@ class Filtering:
     @cached_property
     def services(self) -> Services:
         """The atoms of services."""
-        return Services(
-            rule
-            for _, part in self._parts
-            for group in part.groups.values()
-            for rule in (*group.ingress, *group.egress)
-        )
+        rules = [rule for scope in self._scopes for rule in (*scope.services, *scope.service_cuts)]
+        for _, part in self._parts:
+            for group in part.groups.values():
+                rules += (*group.ingress, *group.egress)
+        return Services(rules)
 
     @cached_property
     def addresses(self) -> dict[int, Addresses]:
@@ -82,7 +84,38 @@ class Filtering:
             if place.guard is not None:
                 for prefix in (*place.guard.sources, *(prefix for _, prefix in place.guard.pairs)):
                     add(prefix if "/" in prefix else host(prefix))
+        if self._scopes:
+            for prefix in self._translated([*found[4], *found[6]]):
+                add(prefix)
         return {version: Addresses(version, prefixes) for version, prefixes in found.items()}
+
+    def _translated(self, prefixes: Iterable[str]) -> Iterable[str]:
+        """What transfers tell apart or write, and what they make of the other prefixes."""
+        named = [prefix for one in self._scopes for prefix in (*one.sources, *one.destinations, *one.cuts)]
+        hosts = [prefix if "/" in prefix else host(prefix) for prefix in named]
+        return pulled_back(
+            [*prefixes, *hosts, *self._routing.next_hops()], [move for one in self._scopes for move in one.moves]
+        )
+
+    def atoms(self, version: int, prefixes: Sequence[str]) -> set[int]:
+        """The atoms of prefixes that a scope names."""
+        key = (version, tuple(prefixes))
+        found = self._prefix_atoms.get(key)
+        if found is None:
+            found = self._prefix_atoms[key] = set()
+            for prefix in prefixes:
+                if (":" in prefix) == (version == 6):
+                    found.update(range(*self.addresses[version].span(prefix)))
+        return found
+
+    def packet(self, version: int, source: int, destination: int, services: int) -> Packet | None:
+        """A packet of some of these services, between two atoms; None where none occurs in the IP version."""
+        example = self.services.example(services, version) if services else None
+        if example is None:
+            return None
+        atoms = self.addresses[version]
+        source_port = EPHEMERAL_PORT if example[0] in ("tcp", "udp") else 0
+        return Packet(atoms.first(source), atoms.first(destination), *example, source_port)
 
     def out(self, place: Place, version: int) -> list[int]:
         """Services that a port's groups let out, for each destination atom."""
@@ -146,3 +179,8 @@ def allowed_sources(guard: PortFilter, port: PortDevice) -> list[str]:
     """Prefixes that a port may send from. Which of the MACs of its pairs it uses is the sender's choice."""
     own = guard.sources if guard.mac == port.mac else ()
     return [*own, *(prefix for _, prefix in guard.pairs)]
+
+
+def addresses(port: PortDevice, version: int) -> list[str]:
+    """A port's addresses of an IP version, without prefix lengths."""
+    return [address.partition("/")[0] for address in port.addresses if (":" in address) == (version == 6)]

@@ -17,6 +17,7 @@ from itertools import islice
 from suanwang.program.fragment import MODULUS, Fragment
 from suanwang.program.objects import PortDevice, Probe, Vxlan
 from suanwang.proof import codes
+from suanwang.proof.assertions import judge
 from suanwang.proof.component import Component
 from suanwang.proof.finding import Finding
 from suanwang.proof.packet import probe_packet
@@ -408,31 +409,9 @@ class Prover:
     def _assertions(self, workloads: Iterable[str]) -> Iterator[Finding]:
         for workload in workloads:
             for probe in self._probes.get(workload, {}).values():
-                found = self.assertion(probe)
+                found = judge(self, probe)
                 if found is not None:
                     yield found
-
-    def assertion(self, probe: Probe) -> Finding | None:
-        """What is wrong with an assertion, or None when it holds."""
-        there, back = self.trace(probe.netns, probe.protocol, probe.source, probe.destination, probe.port)
-        by_router = there.code == codes.DELIVERED_TO_ROUTER and not probe.answerer
-        arrived = by_router or (there.delivered and (not probe.answerer or there.port == probe.answerer))
-        steps = there.steps
-        if probe.expect == "denied":
-            if not arrived:
-                return None
-            message = f"{there.packet} is let through to {there.port or 'the router'}"
-        elif not (there.delivered or by_router):
-            message = f"{there.packet} does not arrive: {codes.REASONS[there.code]}"
-        elif not arrived:
-            message = f"{there.packet} arrives at {there.port} instead of {probe.answerer}"
-        elif by_router or (back is not None and back.delivered and f"port/{back.port}" == probe.netns):
-            return None
-        else:
-            reason = back.code if back is not None else ""
-            message = f"{there.packet} arrives, its answer does not come back: {codes.REASONS.get(reason, reason)}"
-            steps = (*there.steps, *(back.steps if back else ()))
-        return Finding(codes.ASSERTION_FAILS, probe.assertion, message, there.packet, steps)
 
 
 def _end(tunnel: Vxlan) -> tuple[str, int, int]:

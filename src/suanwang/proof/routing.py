@@ -16,7 +16,8 @@ from typing import NamedTuple, Protocol, TypeVar
 from suanwang.program.objects import PortDevice, Route
 from suanwang.proof import codes
 from suanwang.proof.atoms import Addresses, host
-from suanwang.proof.space import MAIN_TABLE, Space, SpaceKey
+from suanwang.proof.matching import MAIN_TABLE
+from suanwang.proof.space import Space, SpaceKey
 
 Value = TypeVar("Value")
 
@@ -129,6 +130,10 @@ class Routing:
     def _is_direct(self, route: Route) -> bool:
         return route.action == "forward" and not route.via and route.device not in self.ports
 
+    def next_hops(self) -> set[str]:
+        """All neighbours' addresses, as prefixes."""
+        return {host(address) for _, address in self._neighbours}
+
     def tables(self, version: int) -> set[int]:
         """Tables that have routes of an IP version."""
         return {table for of, table in self.routes if of == version}
@@ -136,6 +141,16 @@ class Routing:
     def port(self, space: int, device: str) -> PortDevice | None:
         """A port by its space's number and its device."""
         return only(self.ports.get(device, ()), space)
+
+    def passed(self, version: int, table: int, atom: int, space: int) -> int:
+        """The spaces by which packets of an atom go that `space` looks up in `table`, itself among them."""
+        step = at(self.next(version, table)[atom], space)
+        steps = self.follow(step, self.next(version, MAIN_TABLE)[atom])
+        found = 1 << space
+        for one in steps:
+            if one.space != HERE:
+                found |= 1 << one.space
+        return found
 
     def ends(self, version: int, table: int) -> list[Parts]:
         """How packets end that are looked up in `table` and then in main, for each destination atom."""

@@ -1,7 +1,7 @@
 """Spaces: what one namespace on one node does with packets, read off the objects of a program.
 
-`reads` enters how an object of a program adds to a space. A capability that brings a new type of object brings its
-reader along; everything else here stays as it is. What one fragment says of a namespace is read into a space as well,
+`reads` enters how an object of a program adds to a space; objects that change packets or redirect them are entered by
+`transfers` (see `transfer.py`) and need no reader. What one fragment says of a namespace is read into a space as well,
 once; the spaces of nodes are joined from those.
 """
 
@@ -11,9 +11,8 @@ from collections.abc import Callable, Iterable, Set
 from typing import TypeVar
 
 from suanwang.program import objects
-from suanwang.program.objects import Object
-
-MAIN_TABLE = 254
+from suanwang.program.objects import Object, identity
+from suanwang.proof.transfer import SCOPES, TRANSFERS, Rule, Scope, Stage
 
 SpaceKey = tuple[str, str]
 """(node, netns)."""
@@ -36,12 +35,13 @@ def reads(kind: type[Item]) -> Callable[[Callable[[Space, Item], None]], Callabl
 class Space:
     """A namespace on a node: `tables` number -> routes by destination; `filters` by device; and so on.
 
-    `declared` are the names of its address sets; members of a set that is not declared count for nothing.
+    `declared` are the names of its address sets; members of a set that is not declared count for nothing. `kept` are
+    the objects that transfers are about, by identity.
     """
 
     __slots__ = (
-        "declared", "deliveries", "fdb", "filtered", "filters", "forwarding", "gateways", "groups", "members",
-        "neighbours", "netns", "node", "ports", "selections", "tables", "tunnels",
+        "_rules", "declared", "deliveries", "fdb", "filtered", "filters", "forwarding", "gateways", "groups", "kept",
+        "members", "neighbours", "netns", "node", "ports", "selections", "tables", "tunnels",
     )  # fmt: skip
 
     def __init__(self, key: SpaceKey, items: Iterable[object] = ()) -> None:
@@ -60,10 +60,14 @@ class Space:
         self.members: dict[str, set[str]] = {}
         self.deliveries: dict[tuple[str, str], str] = {}
         self.selections: dict[str, int] = {}
+        self.kept: dict[tuple[str | int, ...], Object] = {}
+        self._rules: dict[Stage, list[Rule]] = {}
         for item in items:
             reader = _READERS.get(type(item))
             if reader is not None:
                 reader(self, item)
+            if type(item) in SCOPES and isinstance(item, Object):
+                self.kept[identity(item)] = item
 
     @classmethod
     def joined(cls, key: SpaceKey, parts: Iterable[Space]) -> Space:
@@ -86,6 +90,7 @@ class Space:
             whole.declared |= part.declared
             whole.deliveries |= part.deliveries
             whole.selections |= part.selections
+            whole.kept |= part.kept
         return whole
 
     @property
@@ -98,9 +103,35 @@ class Space:
         """Whether the namespace has filters at all; if not, whatever is routed passes."""
         return self.filtered or bool(self.filters) or bool(self.groups)
 
+    def of(self, kind: type[Item]) -> list[Item]:
+        """The objects of a type that transfers are about."""
+        return [item for item in self.kept.values() if isinstance(item, kind)]
+
+    def scopes(self) -> list[Scope]:
+        """Of all objects that transfers are about."""
+        return [scope(item) for item in self.kept.values() for scope in SCOPES[type(item)]]
+
+    def rules(self, stage: Stage) -> list[Rule]:
+        """What is asked of packets at a stage, in that order. To be called when all is read in."""
+        found = self._rules.get(stage)
+        if found is None:
+            known = (
+                Rule(transfer, item, transfer.scope(item))
+                for item in self.kept.values()
+                for transfer in TRANSFERS.get(type(item), ())
+                if transfer.stage == stage
+            )
+            found = self._rules[stage] = sorted(known, key=_place_in_order)
+        return found
+
     def set_members(self, name: str) -> Set[str]:
         """The prefixes of an address set; none where it is not declared."""
         return self.members.get(name, frozenset()) if name in self.declared else frozenset()
+
+
+def _place_in_order(rule: Rule) -> tuple[object, ...]:
+    tag, *key = identity(rule.item)
+    return rule.transfer.order, tag, rule.scope.rank, *map(str, key)
 
 
 @reads(objects.Namespace)

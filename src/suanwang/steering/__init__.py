@@ -1,0 +1,1 @@
+"""Steering: one decision problem (which endpoint, which path, how much) and its solvers."""

@@ -1,0 +1,146 @@
+"""Prices for a table, from nothing: stages of falling smoothness, the early ones on a sample."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from suanwang.steering.fast.newton import Descent
+from suanwang.steering.fast.table import Table
+from suanwang.steering.problem import Floats
+
+SAMPLE = 12_000
+"""Demands that stand for all, in early stages and in Hessians."""
+
+STAGE = 0.2
+"""By what smoothness is multiplied from one stage to the next, at least."""
+
+FIRST = 0.3
+"""The first stage's smoothness, as a share of the greatest worth."""
+
+LAST_SAMPLED = 1e-2
+"""As a share of the greatest worth: below this smoothness the sample is too coarse to go on with."""
+
+NEAR = 0.6
+"""Utilisation from which on a link's price is looked for."""
+
+OVER = 1.001
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Found:
+    """Prices of links (L,) and endpoints (E,), the smoothness they are best for, and the dual's value there; `level` is
+    the greatest utilisation where demands must be served.
+    """
+
+    link: Floats
+    end: Floats
+    smooth: float
+    dual: float
+    level: float
+
+
+def prices(
+    table: Table, slack: bool, last: float, seed: int, out_of_time: Callable[[], bool], base: Floats | None = None
+) -> Found:
+    """Prices at which the choices are nearly the best: smoothness comes down to `last`, in units of worth where demands
+    may stay unserved, else as a share of the utilisation. `base`: load that is there anyhow.
+    """
+    search = _Search(table, slack, seed, out_of_time, base)
+    unit = search.unit
+    last = min(last, FIRST * unit) if slack else last * unit
+    stages = max(1, int(np.ceil(np.log(last / (FIRST * unit)) / np.log(STAGE))))
+    ladder = FIRST * unit * (last / (FIRST * unit)) ** (np.arange(stages + 1) / stages)
+    coarse = ladder[:-1][ladder[:-1] > LAST_SAMPLED * unit] if search.sample is not table else ladder[:0]
+    for smooth in coarse:
+        search.settle_sample(float(smooth))
+    for smooth in ladder[len(coarse) :]:
+        search.settle(float(smooth))
+        if out_of_time():
+            break
+    return search.found()
+
+
+class _Search:
+    def __init__(
+        self, table: Table, slack: bool, seed: int, out_of_time: Callable[[], bool], base: Floats | None
+    ) -> None:
+        self.table, self.slack, self.out_of_time = table, slack, out_of_time
+        self.split = len(table.capacity)
+        self.capacity = np.concatenate([table.capacity, table.room])
+        self.base = np.zeros(len(self.capacity)) if base is None else base
+        self.weight = np.full(len(self.capacity), table.rate.sum() / len(self.capacity))
+        self.sample = table.sample(SAMPLE, np.random.default_rng(seed))
+        self.load = self.base
+        self.smooth = self.level = 0.0
+        self.dual = np.inf
+        if slack:
+            self.unit = float(table.value.max(initial=0.0))
+            self.price = FIRST * self.unit * self.weight / self.capacity
+        else:
+            self.price = 1.0 / (len(self.capacity) * self.capacity)
+            # Where all are served without a link or an endpoint that counts, any unit will do.
+            self.unit = float(table.rate @ _shortest(table, self.price)) / float(table.rate.sum()) or 1.0
+
+    def settle_sample(self, smooth: float) -> None:
+        """Settle the sample, over all links."""
+        descent = Descent(self.sample, self.slack, self.weight, self.base)
+        here = descent.settle(self.price, smooth, self.sample, self.out_of_time)
+        self.price, self.load, self.smooth, self.level = here.price, here.load, smooth, descent.level
+        self.dual = here.exact
+
+    def settle(self, smooth: float) -> None:
+        """Settle all demands, over the links that matter; more come in while they turn out to be too full."""
+        ceiling = self.capacity if self.slack else max(self.level, 1e-300) * self.capacity
+        near = self.load > NEAR * ceiling if self.smooth else np.ones(len(self.capacity), bool)
+        near[self.split :] = True
+        if near.mean() > 0.5 or near.sum() < 2:
+            near[:] = True
+        while True:
+            links = np.flatnonzero(near[: self.split])
+            some = self.table if near.all() else self.table.only(links)
+            few = some if self.sample is self.table else self.sample if near.all() else self.sample.only(links)
+            descent = Descent(some, self.slack, self.weight[near], self.base[near])
+            descent.level = self.level
+            start = self.price[near]
+            here = descent.settle(
+                start if self.slack else start / float(self.capacity[near] @ start), smooth, few, self.out_of_time
+            )
+            self.price = np.zeros(len(near))
+            self.price[near] = here.price
+            self.table.share[:], self.table.worth[:] = some.share, some.worth
+            rate = some.share * self.table.of_rows(self.table.rate)
+            self.load = np.concatenate(self.table.loads(rate)) + self.base
+            self.smooth, self.dual, self.level = smooth, here.exact, descent.level
+            ceiling = self.capacity if self.slack else self.level * self.capacity
+            new = ~near & (self.load > OVER * ceiling)
+            # Others keep a small price, so that they may come in later.
+            far = smooth * self.weight / np.maximum(ceiling - self.load, 0.1 * ceiling)
+            self.price = np.where(near, self.price, far)
+            if not new.any() or self.out_of_time():
+                return
+            near |= self.load > 0.8 * ceiling
+
+    def found(self) -> Found:
+        """What was found."""
+        return Found(
+            link=self.price[: self.split],
+            end=self.price[self.split :],
+            smooth=self.smooth,
+            dual=self.dual,
+            level=self.level,
+        )
+
+
+def _shortest(table: Table, price: Floats) -> Floats:
+    """(D,) the least price at which each demand can be served."""
+    each = table.path_prices(price[: len(table.capacity)])[table.path]
+    at = table.end >= 0
+    each = each + np.where(at, price[len(table.capacity) :][table.end] if at.any() else 0.0, 0.0)
+    least = np.zeros(len(table))
+    some = np.diff(table.first) > 0
+    if some.any():
+        least[some] = np.minimum.reduceat(each, table.first[:-1][some])
+    return least

@@ -1,0 +1,256 @@
+"""The inner loops, compiled: choices at prices, how they answer to prices, and filling up.
+
+Most work on a range of demands, so that ranges may run side by side; what they add up, each adds up in an
+array of its own.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
+    def njit(**_: Any) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+        """What numba compiles, as its callers see it."""
+else:
+    from numba import njit
+
+NEGLIGIBLE = 1e-7
+"""A share of a demand that is taken for nothing."""
+
+STEP = 0.95
+"""How much of the way to 0 anything may go in one step."""
+
+MOST_STEPS = 60
+"""Of the search for one demand's worth; it ends after four or five."""
+
+
+@njit(cache=True, nogil=True, fastmath=True)
+def choose(  # type: ignore[no-untyped-def]
+    low,
+    high,
+    first,
+    path,
+    end,
+    rate,
+    work,
+    value,
+    path_price,
+    end_price,
+    smooth,
+    slack,
+    share,
+    worth,
+    flow,
+    end_load,
+    out,
+):
+    """What each demand does at these prices.
+
+    Demand i shares itself out over its rows r and, if `slack`, over not being served, so as to make the sum of share x
+    (value - price) + smooth x log(share) greatest: share[r] = smooth / (worth[i] - v[r]), where worth[i] is such that
+    the shares add up to 1. Adds rates to `flow` (by path) and `end_load`; `out` gets the sums of the smoothed optimum,
+    of the exact one, and of value x rate.
+    """
+    smoothed = exact = earned = 0.0
+    for i in range(low, high):
+        begin, stop = first[i], first[i + 1]
+        if begin == stop:
+            continue
+        best = 0.0 if slack else -1e300
+        for r in range(begin, stop):
+            v = value[r] - path_price[path[r]]
+            if end[r] >= 0:
+                v -= end_price[end[r]] * work[i]
+            share[r] = v
+            best = max(best, v)
+        exact += rate[i] * best
+        over = smooth
+        for _ in range(MOST_STEPS):
+            total = slope = 0.0
+            if slack:
+                inverse = 1.0 / (best + over)
+                total = smooth * inverse
+                slope = total * inverse
+            for r in range(begin, stop):
+                inverse = 1.0 / (best - share[r] + over)
+                total += smooth * inverse
+                slope += smooth * inverse * inverse
+            step = (total - 1.0) * total / slope
+            over += step
+            if step < 1e-8 * over:
+                break
+        worth[i] = best + over
+        # Sum of share x v + smooth x log(share), with one logarithm for many rows.
+        here = best + over - smooth * (stop - begin)
+        product = 1.0
+        if slack:
+            here -= smooth
+            product = smooth / (best + over)
+        for r in range(begin, stop):
+            q = smooth / (best - share[r] + over)
+            share[r] = q
+            product *= q
+            if product < 1e-200:
+                here += smooth * np.log(product)
+                product = 1.0
+            if q > NEGLIGIBLE:
+                x = rate[i] * q
+                earned += value[r] * x
+                flow[path[r]] += x
+                if end[r] >= 0:
+                    end_load[end[r]] += x * work[i]
+        here += smooth * np.log(product)
+        smoothed += rate[i] * here
+    out[0] += smoothed
+    out[1] += exact
+    out[2] += earned
+
+
+@njit(cache=True, nogil=True)
+def curve(  # type: ignore[no-untyped-def]
+    low,
+    high,
+    first,
+    path,
+    end,
+    rate,
+    work,
+    share,
+    worth,
+    smooth,
+    slack,
+    path_first,
+    links,
+    link_place,
+    end_place,
+    matrix,
+):
+    """Add to the lower half of `matrix` how loads fall as prices rise, for links and endpoints that have a place."""
+    width = matrix.shape[0]
+    amount = np.zeros(width)
+    touched = np.empty(width, np.int64)
+    place = np.empty(width + 1, np.int64)
+    for i in range(low, high):
+        whole = 0.0
+        if slack:
+            rest = smooth / worth[i]
+            whole = rest * rest
+        for r in range(first[i], first[i + 1]):
+            whole += share[r] * share[r]
+        seen = 0
+        for r in range(first[i], first[i + 1]):
+            square = share[r] * share[r]
+            if square < 1e-9 or whole - square < 1e-6 * whole:
+                continue
+            count = 0
+            for at in range(path_first[path[r]], path_first[path[r] + 1]):
+                number = link_place[links[at]]
+                if number >= 0:
+                    place[count] = number
+                    count += 1
+            last = -1
+            if end[r] >= 0 and end_place[end[r]] >= 0:
+                last = end_place[end[r]]
+            weight = rate[i] * square / smooth
+            for x in range(count):
+                a = place[x]
+                if amount[a] == 0.0:
+                    touched[seen] = a
+                    seen += 1
+                amount[a] += square
+                for y in range(x + 1):
+                    b = place[y]
+                    if a >= b:
+                        matrix[a, b] += weight
+                    else:
+                        matrix[b, a] += weight
+            if last >= 0:
+                if amount[last] == 0.0:
+                    touched[seen] = last
+                    seen += 1
+                amount[last] += square * work[i]
+                for y in range(count):
+                    matrix[last, place[y]] += weight * work[i]
+                matrix[last, last] += weight * work[i] * work[i]
+        weight = rate[i] / (smooth * whole)
+        for x in range(seen):
+            a = touched[x]
+            scaled = amount[a] * weight
+            for y in range(x + 1):
+                b = touched[y]
+                if a >= b:
+                    matrix[a, b] -= scaled * amount[b]
+                else:
+                    matrix[b, a] -= scaled * amount[b]
+        for x in range(seen):
+            amount[touched[x]] = 0.0
+
+
+@njit(cache=True, nogil=True)
+def shrink(  # type: ignore[no-untyped-def]
+    low, high, first, path, end, path_first, links, link_factor, end_factor, rate
+):
+    """Multiply the rate of each row of the demands by the least factor of its links and endpoint."""
+    for i in range(low, high):
+        for r in range(first[i], first[i + 1]):
+            if rate[r] > 0.0:
+                factor = 1.0
+                if end[r] >= 0:
+                    factor = min(factor, end_factor[end[r]])
+                for at in range(path_first[path[r]], path_first[path[r] + 1]):
+                    factor = min(factor, link_factor[links[at]])
+                rate[r] *= factor
+
+
+@njit(cache=True, nogil=True)
+def fill(  # type: ignore[no-untyped-def]
+    order, first, path, end, missing, work, worth, most, path_first, links, link_room, end_room, rate
+):
+    """Give demands, in this order, what they miss where there is room, on the rows of greatest worth first.
+
+    `most[i]`: how many rows it may use (0: any number). Changes `missing`, the rooms and `rate`.
+    """
+    for at in range(len(order)):
+        i = order[at]
+        used = 0
+        for r in range(first[i], first[i + 1]):
+            if rate[r] > 0.0:
+                used += 1
+        last = np.inf
+        last_row = -1
+        for _ in range(first[i + 1] - first[i]):
+            if missing[i] <= 0.0:
+                break
+            row = -1
+            for r in range(first[i], first[i + 1]):
+                later = worth[r] < last or (worth[r] == last and r > last_row)
+                if later and (row < 0 or worth[r] > worth[row]):
+                    row = r
+            if row < 0 or worth[row] <= 0.0:
+                break
+            last = worth[row]
+            last_row = row
+            if most[i] > 0 and rate[row] == 0.0 and used >= most[i]:
+                continue
+            room = missing[i]
+            if end[row] >= 0 and work[i] > 0.0:
+                room = min(room, end_room[end[row]] / work[i])
+            for e in range(path_first[path[row]], path_first[path[row] + 1]):
+                room = min(room, link_room[links[e]])
+                if room <= 0.0:
+                    break
+            if room <= 0.0:
+                continue
+            if rate[row] == 0.0:
+                used += 1
+            rate[row] += room
+            missing[i] -= room
+            if end[row] >= 0:
+                end_room[end[row]] -= room * work[i]
+            for e in range(path_first[path[row]], path_first[path[row] + 1]):
+                link_room[links[e]] -= room

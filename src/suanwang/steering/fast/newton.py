@@ -1,0 +1,164 @@
+"""Prices by Newton's method on a smoothed dual.
+
+The linear programme over rows has a dual in the prices y of links and endpoints alone: each demand does what is best
+for it at these prices. Giving every choice (a row, or not being served) and every price a logarithmic barrier of weight
+`smooth` makes that dual smooth, and strictly convex along what matters; its gradient is capacity minus load, its
+Hessian says how loads answer to prices. A demand's own optimum has one unknown, found by a scalar search, so a million
+rows leave a system in the few hundred links and endpoints that are near their capacity. `smooth` is brought down in
+stages; what remains of it is the gap. This is path following by a dual barrier (Nesterov and Nemirovskii 1994, chapter
+4; Renegar 2001, section 2.4) with the demands' variables eliminated exactly.
+
+Two things make it quick where there are half a million demands. Early stages, and all Hessians, use a sample of the
+demands, drawn with a chance in proportion to their rates. Links far from their capacity answer to no price but by their
+own barrier, which is one division each.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import linalg
+
+from suanwang.steering.fast.table import Table
+from suanwang.steering.problem import Floats, Ints
+
+STAGE = 0.2
+"""By what `smooth` is multiplied from one stage to the next."""
+
+SETTLED = 0.01
+"""A stage ends when Newton's decrement is below this share of smooth x rates."""
+
+MOST_STEPS_A_STAGE = 25
+
+RISE = 1.0
+LEAP = 4.0
+"""A price rises in one step by no more than its own height times RISE, or smoothness times LEAP: further away, choices
+have changed, and the slope here says nothing.
+"""
+
+
+MOST_FALL = 2.0
+"""By what power of e a price may fall in one step."""
+
+
+@dataclass(kw_only=True, eq=False)
+class Point:
+    """A point of the descent: prices, loads there, the smoothed dual and the exact one."""
+
+    price: Floats
+    load: Floats
+    smoothed: float
+    exact: float
+
+
+class Descent:
+    """The search for prices on one table. `slack`: demands may stay unserved; if not, the greatest utilisation is made
+    least, prices are kept at a worth of 1 for all capacity, and `level` is that utilisation.
+    """
+
+    def __init__(self, table: Table, slack: bool, weight: Floats, base: Floats) -> None:
+        self.table = table
+        self.slack = slack
+        self.capacity = np.concatenate([table.capacity, table.room])
+        self.split = len(table.capacity)
+        self.weight = weight
+        self.base = base
+        self.level = 0.0
+        self.length = 1.0
+
+    def at(self, price: Floats, smooth: float, table: Table | None = None) -> Point:
+        """Evaluate the dual."""
+        table = table or self.table
+        links, ends, sums = table.at(price[: self.split], price[self.split :], smooth, self.slack)
+        paid = float(self.capacity @ price) if self.slack else -float(self.base @ price)
+        barrier = smooth * float(self.weight @ np.log(price))
+        return Point(
+            price=price,
+            load=np.concatenate([links, ends]) + self.base,
+            smoothed=paid + float(sums[0]) - barrier,
+            exact=paid + float(sums[1]),
+        )
+
+    def step(self, here: Point, smooth: float, sample: Table) -> tuple[Floats, float]:
+        """Newton's direction at a point, and its decrement. `sample` has chosen at the same prices."""
+        price = here.price
+        wanted = smooth * self.weight / price
+        # Primal-dual: the slack that there is, not the one that the price asks for, says how stiff the barrier is.
+        slack = (1.0 if self.slack else self.level) * self.capacity - here.load
+        slack = np.maximum(slack, np.minimum(wanted, 1e-2 * self.capacity))
+        own = slack / price
+        near = np.flatnonzero(slack * smooth < 4 * price * np.maximum(here.load, 1e-3 * self.capacity))
+        place = np.full(len(price), -1)
+        place[near] = np.arange(len(near))
+        matrix = sample.curvature(smooth, self.slack, place[: self.split], place[self.split :], len(near))
+        matrix[np.arange(len(near)), np.arange(len(near))] += own[near]
+        gradient = (self.capacity if self.slack else 0.0) - here.load - wanted
+        solve = _solver(matrix, near, own)
+        direction = -solve(gradient)
+        if not self.slack:
+            # One equation more: all capacity stays worth 1. Its multiplier is the utilisation.
+            cost = solve(self.capacity)
+            self.level = float(self.capacity @ direction) / float(self.capacity @ cost)
+            direction -= self.level * cost
+        return direction, -float(gradient @ direction)
+
+    def moved(self, price: Floats, change: Floats, smooth: float) -> Floats:
+        """Prices after a change; one that falls stays above 0, by itself and not by holding all others back."""
+        change = np.minimum(change, np.maximum(RISE * price, LEAP * smooth))
+        price = np.where(change < 0, price * np.exp(np.maximum(change / price, -MOST_FALL)), price + change)
+        return price if self.slack else price / float(self.capacity @ price)
+
+    def settle(self, price: Floats, smooth: float, sample: Table, out_of_time: Callable[[], bool]) -> Point:
+        """Prices that are best at this smoothness, nearly."""
+        here = self.at(price, smooth)
+        latest = here
+        self.length = 1.0
+        if not self.slack and not self.level:
+            self.level = float(np.max(here.load / self.capacity))
+        scale = smooth * float(self.table.rate.sum() + self.weight.sum())
+        for _ in range(MOST_STEPS_A_STAGE):
+            if sample is not self.table:
+                self.at(here.price, smooth, sample)
+            direction, decrement = self.step(here, smooth, sample)
+            if decrement < SETTLED * scale or out_of_time():
+                break
+            length = min(1.0, 2.5 * self.length)
+            for _ in range(12):
+                latest = there = self.at(self.moved(here.price, length * direction, smooth), smooth)
+                gain = here.smoothed - there.smoothed
+                if gain >= 1e-2 * length * decrement:
+                    break
+                # The least of the parabola through both values and the slope.
+                length *= min(0.5, max(0.1, 0.5 * length * decrement / (length * decrement - gain)))
+            else:
+                break
+            self.length = length
+            here = there
+        # What the table has chosen last is what it goes on with.
+        return here if latest is here else self.at(here.price, smooth)
+
+
+def _solver(matrix: Floats, near: Ints, own: Floats) -> Callable[[Floats], Floats]:
+    """Solves for the system that is `matrix` (lower half) between `near` and diagonal, `own`, elsewhere."""
+    diagonal = np.arange(len(near))
+    scale = 1.0 / np.sqrt(np.maximum(matrix[diagonal, diagonal], 1e-300))
+    matrix *= scale[:, None]
+    matrix *= scale[None, :]
+    ridge = 1e-10
+    while True:
+        matrix[diagonal, diagonal] = 1.0 + ridge
+        try:
+            factor = linalg.cho_factor(matrix, lower=True, check_finite=False)
+            break
+        except linalg.LinAlgError:
+            ridge *= 100
+
+    def solve(right: Floats) -> Floats:
+        result = right / own
+        if len(near):
+            result[near] = scale * linalg.cho_solve(factor, scale * right[near], check_finite=False)
+        return result
+
+    return solve
