@@ -35,11 +35,17 @@ def bound(problem: Problem, up: Bools, link: Floats, endpoint: Floats, counted: 
         weight = problem.demands.weight
         least = _pay(problem, open_links, y, q)
         scale = _best_scale(worth, problem.demands.rate, weight, least)
-        left = np.maximum(0.0, weight - np.where(np.isfinite(least), scale * least, np.inf))
+        reached = np.isfinite(least)
+        left = np.where(reached, np.maximum(0.0, weight - scale * np.where(reached, least, 0.0)), 0.0)
         return float(scale * worth + (problem.demands.rate * left).sum())
     if problem.aim in (Aim.MIN_COST, Aim.MIN_LATENCY):
         none = _least_cost(problem, open_links, 0 * y, 0 * q, 0.0)
         return max(none, _least_cost(problem, open_links, y, q, worth)) if worth > 0 else none
+    if worth <= 0:
+        # Prices that say nothing: those of an empty network, by which shortest paths are those of the widest links.
+        y = np.where(open_links, _inverse(problem.network.capacity), 0.0)
+        q = _inverse(free)
+        worth = _times(problem.network.capacity, y) + _times(free, q)
     demand, weight = problem.demands.rate, problem.demands.weight
     least = _pay(problem, open_links, y, q)
     least = np.where(np.isfinite(least), least, 0.0)
@@ -145,6 +151,10 @@ def _tuned(
         beyond_free = levels[np.searchsorted(coming, ends.free[number], "right")]
         p[number] = max(min(beyond_spare, cost[number]), beyond_free)
     return p
+
+
+def _inverse(amount: Floats) -> Floats:
+    return np.divide(1.0, amount, out=np.zeros(len(amount)), where=amount > 0)
 
 
 def _times(amount: Floats, price: Floats) -> float:

@@ -51,8 +51,8 @@ def cables(network: Network) -> list[Scenario]:
             if number >= len(back):
                 found.append(Scenario(network.names[link], "link", (link,)))
             elif source < target:
-                name = f"{network.names[link]} and {network.names[back[number]]}"
-                found.append(Scenario(name, "cable", (link, back[number])))
+                pair = tuple(sorted((link, back[number])))
+                found.append(Scenario(" and ".join(network.names[one] for one in pair), "cable", pair))
     return sorted(found, key=lambda one: one.links)
 
 

@@ -43,10 +43,17 @@ class Found:
 
 
 def prices(
-    table: Table, slack: bool, last: float, seed: int, out_of_time: Callable[[], bool], base: Floats | None = None
+    table: Table,
+    slack: bool,
+    last: float,
+    over: float,
+    seed: int,
+    out_of_time: Callable[[], bool],
+    base: Floats | None = None,
 ) -> Found:
     """Prices at which the choices are nearly the best: smoothness comes down to `last`, in units of worth where demands
-    may stay unserved, else as a share of the utilisation. `base`: load that is there anyhow.
+    may stay unserved, else as a share of the utilisation. `over`: by what share loads may exceed
+    what they shall be; `base`: load that is there anyhow.
     """
     search = _Search(table, slack, seed, out_of_time, base)
     unit = search.unit
@@ -57,7 +64,7 @@ def prices(
     for smooth in coarse:
         search.settle_sample(float(smooth))
     for smooth in ladder[len(coarse) :]:
-        search.settle(float(smooth))
+        search.settle(float(smooth), over if smooth == ladder[-1] else np.inf)
         if out_of_time():
             break
     return search.found()
@@ -91,7 +98,7 @@ class _Search:
         self.price, self.load, self.smooth, self.level = here.price, here.load, smooth, descent.level
         self.dual = here.exact
 
-    def settle(self, smooth: float) -> None:
+    def settle(self, smooth: float, over: float) -> None:
         """Settle all demands, over the links that matter; more come in while they turn out to be too full."""
         ceiling = self.capacity if self.slack else max(self.level, 1e-300) * self.capacity
         near = self.load > NEAR * ceiling if self.smooth else np.ones(len(self.capacity), bool)
@@ -105,9 +112,8 @@ class _Search:
             descent = Descent(some, self.slack, self.weight[near], self.base[near])
             descent.level = self.level
             start = self.price[near]
-            here = descent.settle(
-                start if self.slack else start / float(self.capacity[near] @ start), smooth, few, self.out_of_time
-            )
+            start = start if self.slack else start / float(self.capacity[near] @ start)
+            here = descent.settle(start, smooth, few, self.out_of_time, over)
             self.price = np.zeros(len(near))
             self.price[near] = here.price
             self.table.share[:], self.table.worth[:] = some.share, some.worth

@@ -208,26 +208,52 @@ def shrink(  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True)
+def load_row(row, rate, work, path, end, path_first, links, link_room, end_room):  # type: ignore[no-untyped-def]
+    """Take what a row at this rate needs from the rooms."""
+    if end[row] >= 0:
+        end_room[end[row]] -= rate * work
+    for e in range(path_first[path[row]], path_first[path[row] + 1]):
+        link_room[links[e]] -= rate
+
+
+@njit(cache=True, nogil=True)
 def fill(  # type: ignore[no-untyped-def]
-    order, first, path, end, missing, work, worth, most, path_first, links, link_room, end_room, rate
+    order, first, path, end, missing, work, worth, most, path_first, links, link_room, end_room, rate, again
 ):
     """Give demands, in this order, what they miss where there is room, on the rows of greatest worth first.
 
-    `most[i]`: how many rows it may use (0: any number). Changes `missing`, the rooms and `rate`.
+    `most[i]`: how many rows it may use (0: any number). `again`: what a demand has is taken back first, and given again
+    only if that is worth as much. Changes `missing`, the rooms and `rate`.
     """
+    widest = 0
+    for at in range(len(order)):
+        widest = max(widest, first[order[at] + 1] - first[order[at]])
+    before = np.empty(widest)
     for at in range(len(order)):
         i = order[at]
+        begin, stop = first[i], first[i + 1]
+        if missing[i] <= 0.0 and not again:
+            continue
         used = 0
-        for r in range(first[i], first[i + 1]):
+        value = 0.0
+        owed = missing[i]
+        for r in range(begin, stop):
+            before[r - begin] = rate[r]
             if rate[r] > 0.0:
-                used += 1
+                if again:
+                    load_row(r, -rate[r], work[i], path, end, path_first, links, link_room, end_room)
+                    missing[i] += rate[r]
+                    value += rate[r] * worth[r]
+                    rate[r] = 0.0
+                else:
+                    used += 1
         last = np.inf
         last_row = -1
-        for _ in range(first[i + 1] - first[i]):
+        for _ in range(stop - begin):
             if missing[i] <= 0.0:
                 break
             row = -1
-            for r in range(first[i], first[i + 1]):
+            for r in range(begin, stop):
                 later = worth[r] < last or (worth[r] == last and r > last_row)
                 if later and (row < 0 or worth[r] > worth[row]):
                     row = r
@@ -250,7 +276,12 @@ def fill(  # type: ignore[no-untyped-def]
                 used += 1
             rate[row] += room
             missing[i] -= room
-            if end[row] >= 0:
-                end_room[end[row]] -= room * work[i]
-            for e in range(path_first[path[row]], path_first[path[row] + 1]):
-                link_room[links[e]] -= room
+            value -= room * worth[row]
+            load_row(row, room, work[i], path, end, path_first, links, link_room, end_room)
+        if again and value > 0.0:
+            for r in range(begin, stop):
+                if rate[r] != before[r - begin]:
+                    change = before[r - begin] - rate[r]
+                    load_row(r, change, work[i], path, end, path_first, links, link_room, end_room)
+                    rate[r] = before[r - begin]
+            missing[i] = owed

@@ -110,8 +110,10 @@ class Descent:
         price = np.where(change < 0, price * np.exp(np.maximum(change / price, -MOST_FALL)), price + change)
         return price if self.slack else price / float(self.capacity @ price)
 
-    def settle(self, price: Floats, smooth: float, sample: Table, out_of_time: Callable[[], bool]) -> Point:
-        """Prices that are best at this smoothness, nearly."""
+    def settle(
+        self, price: Floats, smooth: float, sample: Table, out_of_time: Callable[[], bool], over: float = np.inf
+    ) -> Point:
+        """Prices that are best at this smoothness, nearly, and overload nothing by more than the share `over`."""
         here = self.at(price, smooth)
         latest = here
         self.length = 1.0
@@ -122,7 +124,9 @@ class Descent:
             if sample is not self.table:
                 self.at(here.price, smooth, sample)
             direction, decrement = self.step(here, smooth, sample)
-            if decrement < SETTLED * scale or out_of_time():
+            ceiling = self.capacity if self.slack else self.level * self.capacity
+            fits = bool((here.load <= (1 + over) * ceiling).all())
+            if (decrement < SETTLED * scale and fits) or decrement < 1e-6 * scale or out_of_time():
                 break
             length = min(1.0, 2.5 * self.length)
             for _ in range(12):

@@ -20,7 +20,10 @@ from suanwang.steering.value import WHOLE, values_of
 FINE = 0.1
 """Smoothness at the end, as a share of the gap asked for and the mean worth of a unit of rate."""
 
-FINE_ALIKE = 0.03
+OVER = 0.005
+"""By what share prices may overload a link in the end; rates are scaled down by as much."""
+
+FINE_ALIKE = 0.1
 """The same where all are served, as a share of the mean price of a path."""
 
 SHORTER = 3e-3
@@ -111,7 +114,7 @@ class _Work:
             if not mine.any():
                 continue
             parted, found = self._priced(mine, rate)
-            rate = self._filled(self._apart(rate + self._rates(parted, mine)), mine)
+            rate = self._filled(self._apart(self._rates(parted, mine), rate), rate, mine)
         if not self.rows.counted.any():
             return rate, self._signed(0.0), np.zeros(len(self.rows.capacity)), np.zeros(len(self.ends.node))
         if last:
@@ -175,7 +178,7 @@ class _Work:
             paid = self._best(parted, value - weight)
             mean = float(np.average(-paid, weights=np.maximum(parted.table.rate, 1e-300))) or mean
         last = FINE * self.budget.gap * max(abs(mean), 1e-9)
-        return parted, prices(parted.table, True, last, self.budget.seed, self.out_of_time)
+        return parted, prices(parted.table, True, last, OVER, self.budget.seed, self.out_of_time)
 
     def _best(self, parted: _Parted, value: Floats) -> Floats:
         return np.maximum.reduceat(value, parted.table.first[:-1])
@@ -203,7 +206,7 @@ class _Work:
             if aim is Aim.MAX_MIN:
                 rate = self._grown(rate, mine)
         if aim is not Aim.MIN_MLU:
-            self._shrink(rate)
+            self._shrink(rate, np.zeros(len(rows)))
         if int(rows.classes.max(initial=0)):
             bound = 0.0 if aim is Aim.MIN_MLU else np.inf
         return rate, bound, link, end
@@ -217,9 +220,11 @@ class _Work:
         parted = self.table(mine, taken * (not growing), np.zeros(len(self.ends.node)))
         table = parted.table
         links, ends = self._loads(taken) if growing else (np.zeros(len(rows.capacity)), np.zeros(len(self.ends.node)))
-        used = np.where(self.ends.capacity > 0, ends + self.ends.load * growing, 0.0)
-        base = np.concatenate([np.where(rows.capacity > 0, links, 0.0), used[parted.endpoint]])
-        found = prices(table, False, FINE_ALIKE * self.budget.gap, self.budget.seed, self.out_of_time, base)
+        ends = np.where(self.ends.free > 0, ends, 0.0)
+        base = np.concatenate([np.where(rows.capacity > 0, links, 0.0), ends[parted.endpoint]])
+        found = prices(
+            table, False, FINE_ALIKE * self.budget.gap, self.budget.gap / 4, self.budget.seed, self.out_of_time, base
+        )
         share = np.where(table.share < TINY, 0.0, table.share)
         share /= table.of_rows(np.maximum(np.add.reduceat(share, table.first[:-1]), 1e-300))
         rate = tally(parted.row, share * table.of_rows(table.rate), len(rows))
@@ -237,7 +242,7 @@ class _Work:
         before = tally(rows.demand, rate, len(demands))
         if not demands.splittable[mine].all() or demands.most_paths[mine].any():
             rate = self._fewest(rate)
-        rate = self._apart(rate + taken) - taken
+        rate = self._apart(rate, taken)
         after = tally(rows.demand, rate, len(demands))
         return rate * np.divide(before, after, out=np.zeros(len(demands)), where=after > 0)[rows.demand]
 
@@ -252,6 +257,9 @@ class _Work:
     def _grown(self, rate: Floats, mine: Bools) -> Floats:
         """Rates beyond the least level: those that can still grow grow alike, round after round; then all that fits."""
         rows, demands = self.rows, self.demands
+        bound_to_others = np.zeros(len(demands), bool)
+        for one in rows.conflicts:
+            bound_to_others[rows.demand[one]] = True
         for _ in range(ROUNDS):
             links, ends = self._loads(rate)
             room = rows.paths.least(rows.capacity - links * (1 + 1e-9))[rows.path]
@@ -259,7 +267,7 @@ class _Work:
             missing = demands.rate - tally(rows.demand, rate, len(demands))
             open_ = np.zeros(len(demands), bool)
             open_[rows.demand[room > 1e-6 * demands.rate[rows.demand]]] = True
-            able = mine & open_ & (missing > 1e-6 * demands.rate)
+            able = mine & ~bound_to_others & open_ & (missing > 1e-6 * demands.rate)
             if not able.any() or self.out_of_time():
                 break
             share, _, _, _ = self._alike(able, rate)
@@ -267,7 +275,7 @@ class _Work:
             most = np.min(missing[able] / np.maximum(wanted[able], 1e-300))
             rate = rate + share * min(self._scale(share, rate), float(most))
         if demands.splittable[mine].all() and not demands.most_paths[mine].any():
-            return self._filled(rate, mine)
+            return self._filled(np.zeros(len(rows)), rate, mine)
         return rate
 
     # Tables
@@ -277,8 +285,7 @@ class _Work:
         rows, demands = self.rows, self.demands
         used_links, used_ends = self._loads(taken)
         total = float(demands.rate[mine].sum()) + 1.0
-        alike = self.problem.aim is Aim.MIN_MLU
-        room = (self.ends.capacity if alike else self.ends.free) - used_ends
+        room = self.ends.free - used_ends
         limited = np.isfinite(room)
         order = np.flatnonzero(mine)
         source = demands.source[order]
@@ -314,8 +321,9 @@ class _Work:
         capacity = np.maximum(rows.capacity - used_links, 0.0)
         top = 10.0 * total * max(1.0, float(work.max(initial=1.0)))
         # What has no room at all carries no row; any number will do for it.
-        capacity = np.where(capacity > 0, np.minimum(capacity, top), 1e-9 * total)
-        rooms = np.where(rooms > 0, np.minimum(rooms, top), 1e-9 * total)
+        least = 1e-9 * total
+        capacity = np.where(rows.capacity > 0, np.clip(capacity, least, top), top)
+        rooms = np.where(rooms > 0, np.minimum(rooms, top), np.where(self.ends.free[places] > 0, least, top))
         most = np.add.reduceat(np.minimum(rows.paths.least(capacity)[rows.path[row]], top), first[:-1])
         rate = demands.rate[order] * (demands.weight[order] if self.problem.aim is Aim.MAX_MIN else 1.0)
         table = Table(
@@ -360,42 +368,45 @@ class _Work:
         rank[order] = np.arange(len(rows)) - rows.first[rows.demand[order]]
         return np.where((most[rows.demand] > 0) & (rank >= most[rows.demand]), 0.0, rate)
 
-    def _apart(self, rate: Floats) -> Floats:
-        """Of rows that must not be used together, the one of the more important class, then the one that carries more."""
+    def _apart(self, rate: Floats, taken: Floats) -> Floats:
+        """Of rows that must not be used together, those that carry more; none that may not go with what is `taken`."""
         left, right = self.rows.conflicts
-        classes = self.rows.classes[self.rows.demand]
         for one, other in zip(left.tolist(), right.tolist(), strict=True):
-            if rate[one] > 0 and rate[other] > 0:
-                keeps = (-classes[one], rate[one]) >= (-classes[other], rate[other])
-                rate[other if keeps else one] = 0.0
+            if taken[one] > 0:
+                rate[other] = 0.0
+            elif taken[other] > 0:
+                rate[one] = 0.0
+            elif rate[one] > 0 and rate[other] > 0:
+                rate[other if rate[one] >= rate[other] else one] = 0.0
         return rate
 
-    def _filled(self, rate: Floats, mine: Bools) -> Floats:
-        """Rates scaled down to what there is room for, and demands filled up with what room is left."""
+    def _filled(self, rate: Floats, taken: Floats, mine: Bools) -> Floats:
+        """Rates beside those that are `taken`: scaled down to what there is room for, then up where some is left."""
         rows, demands = self.rows, self.demands
-        self._shrink(rate)
+        self._shrink(rate, taken)
+        rate += taken
         links, ends = self._loads(rate)
         missing = demands.rate - tally(rows.demand, rate, len(demands))
         most = np.where(demands.splittable, demands.most_paths, 1)
-        kernels.fill(
-            np.flatnonzero(mine), rows.first, rows.path, rows.endpoint, missing, demands.work, self._wish(rate), most,
-            rows.paths.first, rows.paths.links, np.maximum(rows.capacity - links, 0.0),
-            np.maximum(self.ends.free - ends, 0.0), rate,
-        )  # fmt: skip
-        # Sums may be a rounding above what they were filled up to.
-        self._shrink(rate)
+        link_room, end_room = np.maximum(rows.capacity - links, 0.0), np.maximum(self.ends.free - ends, 0.0)
+        wish, order = self._wish(rate), np.flatnonzero(mine)
+        # What smoothness left on rows that cost more goes to better ones; what is then free goes to who lacks it.
+        costs = self.problem.aim in (Aim.MIN_COST, Aim.MIN_LATENCY) and not self._allowance.any()
+        for again in (costs, False):
+            kernels.fill(
+                order, rows.first, rows.path, rows.endpoint, missing, demands.work, wish, most, rows.paths.first,
+                rows.paths.links, link_room, end_room, rate, again,
+            )  # fmt: skip
         return rate
 
-    def _shrink(self, rate: Floats) -> None:
-        """Scale rows down to what their links, endpoints and demands have room for."""
+    def _shrink(self, rate: Floats, taken: Floats) -> None:
+        """Scale rows down to what their demands, links and endpoints have room for beside what is `taken`."""
         rows, demands = self.rows, self.demands
-        served = tally(rows.demand, rate, len(demands))
-        over = served > demands.rate
-        if over.any():
-            rate *= np.divide(demands.rate, served, out=np.ones(len(demands)), where=over)[rows.demand]
+        served, before = tally(rows.demand, rate, len(demands)), tally(rows.demand, taken, len(demands))
+        rate *= _factor(served, demands.rate - before)[rows.demand]
         links, ends = self._loads(rate)
-        link = np.divide(rows.capacity, links, out=np.ones(len(links)), where=links > rows.capacity)
-        end = np.divide(self.ends.free, ends, out=np.ones(len(ends)), where=ends > self.ends.free)
+        used_links, used_ends = self._loads(taken)
+        link, end = _factor(links, rows.capacity - used_links), _factor(ends, self.ends.free - used_ends)
         if (link < 1).any() or (end < 1).any():
             kernels.shrink(
                 0, len(demands), rows.first, rows.path, rows.endpoint, rows.paths.first, rows.paths.links, link, end,
@@ -416,3 +427,9 @@ class _Work:
         for one in (left, right):
             wish[one[rate[one] <= 0]] = -1.0
         return np.asarray(wish)
+
+
+def _factor(load: Floats, room: Floats) -> Floats:
+    """By what to multiply loads so that they keep within their room: 1 or less."""
+    room = np.maximum(room, 0.0)
+    return np.divide(room, load, out=np.ones(len(load)), where=load > room)
