@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import io
 import json
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from click.shell_completion import ShellComplete
 from click.testing import CliRunner, Result
 from defusedxml.ElementTree import parse
 
 from suanwang.cli import steer_cache, steer_inputs
 from suanwang.cli.main import main
+from suanwang.cli.steer import steer
 from suanwang.steering.methods import METHODS
 
 LINKS = """src,dst,capacity,latency_us,cost,risks
@@ -29,6 +33,8 @@ d,c,4,1,9,duct
 DEMANDS = "source,to,rate,name,class\na,d,20,big,\na,web,3,page,quick\nd,a,2,back,\n"
 ENDPOINTS = "name,node,capacity,load,delay,service\nw1,b,4,2,2,web\nw2,c,9,0,4,web\n"
 CLASSES = "quick: {latency: 7us}\n"
+
+EXAMPLE = Path(__file__).parents[2] / "examples" / "steering"
 
 AIMS = ("total-flow", "max-min", "concurrent", "min-mlu", "min-cost", "min-latency")
 
@@ -165,6 +171,10 @@ def test_compare_lists_every_method() -> None:
     rows = told("compare", *INPUTS, "--method", "exact", "--method", "greedy")
     assert [row["method"] for row in rows] == ["exact", "greedy"]
     assert rows[0]["value"] >= rows[1]["value"] - 1e-9
+    assert rows[0]["shared_gap"] == pytest.approx(0, abs=1e-6)
+    # What one of them proves holds for the other too.
+    assert rows[1]["shared_gap"] == pytest.approx(1 - rows[1]["value"] / rows[0]["value"], abs=1e-6)
+    assert rows[1]["shared_gap"] <= rows[1]["gap"]
     text = call("compare", *INPUTS, "--method", "exact", "--method", "greedy").stdout
     assert text.splitlines()[0].split()[:3] == ["METHOD", "VALUE", "GAP"]
 
@@ -202,3 +212,82 @@ def test_the_same_seed_gives_the_same_answer() -> None:
 
 def test_every_method_of_the_command_is_in_the_table() -> None:
     assert set(steer_inputs.METHODS) == set(METHODS)
+
+
+def test_a_map_places_nodes(files: Path) -> None:
+    (files / "map.csv").write_text("node,longitude,latitude\na,1,1\nb,2,1\nc,2,2\nd,3,1.5\n")
+    words = ("solve", *INPUTS, "--method", "exact", "--highlight", "big")
+    call(*words, "--plot", "plain.svg")
+    call(*words, "--map", "map.csv", "--plot", "placed.svg")
+    assert (files / "plain.svg").read_bytes() != (files / "placed.svg").read_bytes()
+    (files / "map.csv").write_text("node,longitude,latitude\nz,1,1\n")
+    assert "map.csv:2: there is no node 'z'" in call(*words, "--map", "map.csv", code=1).stderr
+
+
+def test_the_example_is_solved_as_its_page_says(files: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(EXAMPLE)
+    words = [word.replace("l.csv", "links.csv").replace("d.csv", "demands.csv") for word in INPUTS]
+    words = [word.replace("e.csv", "endpoints.csv").replace("c.yaml", "classes.yaml") for word in words]
+    words += ["--method", "exact", "--map", "map.csv"]
+    found = told("solve", *words)
+    assert found["feasible"]
+    assert found["gap"] < 1e-6
+    missing = {one["demand"]: one for one in found["unserved"]}
+    assert missing["bank-main"]["served"] == 0
+    assert missing["trading-far"]["reasons"][0]["binding"] == ["latency_us"]
+    by_priority = told("solve", *words, "--by-priority", "--plot", str(files / "example.png"))
+    assert (by_priority["feasible"], by_priority["gap"] < 1e-6) == (True, True)
+    assert {one["demand"] for one in by_priority["unserved"]} & {"bank-main", "trading-far"} == {"trading-far"}
+    assert by_priority["value"] < found["value"]
+    worst = told("failures", *words, "--anew")["failures"][:3]
+    assert {one["failure"] for one in worst} == {"river-bridge", "capital-north", "capital-east"}
+
+
+def test_an_overfull_network_is_called_so() -> None:
+    text = call("solve", *INPUTS, "--method", "exact", "--objective", "min-mlu").stdout
+    assert "overfull" in text
+    assert "overfull" not in call("solve", *INPUTS, "--method", "exact").stdout
+
+
+def test_help_comes_without_the_libraries_that_take_long() -> None:
+    script = (
+        "import sys; from suanwang.cli.main import main\n"
+        "for words in (['steer'], *(['steer', name] for name in sys.argv[1:])):\n"
+        "    main([*words, '--help'], standalone_mode=False)\n"
+        "print(sorted({'numpy', 'scipy', 'numba', 'matplotlib', 'highspy'} & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", script, *steer.commands], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == "[]"
+
+
+@pytest.mark.parametrize("name", steer.commands)
+def test_help_has_examples_that_can_be_typed(name: str, files: Path) -> None:
+    command = steer.commands[name]
+    text = str(command.epilog).replace("\\\n", " ")
+    examples = [line.split() for line in text.splitlines() if line.strip().startswith("suanwang")]
+    assert examples
+    for _, group, mine, *words in examples:
+        assert (group, mine) == ("steer", name)
+        plain = [word.strip("'") for word in words]
+        command.make_context(name, plain)
+
+
+@pytest.mark.parametrize(
+    ("words", "begun", "offered"),
+    [
+        (["steer"], "co", {"compare"}),
+        (["steer", "solve", "--method"], "p", {"pop", "pdlp"}),
+        (["steer", "solve", "--objective"], "min", {"min-mlu", "min-cost", "min-latency"}),
+        (["steer", "explain", "--path-set"], "s", {"shortest", "spread"}),
+        (["steer", "failures"], "--ane", {"--anew"}),
+    ],
+)
+def test_a_shell_completes_what_can_be_chosen(words: list[str], begun: str, offered: set[str]) -> None:
+    shell = ShellComplete(main, {}, "suanwang", "_SUANWANG_COMPLETE")
+    assert {one.value for one in shell.get_completions(words, begun)} == offered
+
+
+@pytest.mark.parametrize("flag", ["--topology", "--demands", "--classes", "--plot", "--allocation", "--map"])
+def test_a_shell_completes_files(flag: str) -> None:
+    shell = ShellComplete(main, {}, "suanwang", "_SUANWANG_COMPLETE")
+    assert [one.type for one in shell.get_completions(["steer", "solve", flag], "x")] == ["file"]

@@ -295,7 +295,7 @@ def test_lengths_never_overflow(first: list[float], second: list[float], nodes: 
     assert sum(sorted(map(int, length), reverse=True)[: nodes - 1]) < 1 << 62
     for one in range(len(first)):
         for other in range(len(first)):
-            if first[one] > first[other] + 1e-4 * max(first):
+            if first[one] > first[other] + max(1e-4 * max(first), 1e-200):
                 assert length[one] > length[other]
 
 
@@ -326,3 +326,13 @@ def test_each_path_is_kept_once(rows: list[list[int]], block: int) -> None:
 def test_numba_is_imported_late() -> None:
     told = "import sys, suanwang.steering.candidates; print('numba' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", told], capture_output=True, text=True, check=True).stdout == "False\n"
+
+
+@pytest.mark.parametrize("how", [Disjoint.LINK, Disjoint.NODE, Disjoint.RISK])
+def test_from_a_node_to_itself_leads_one_path_with_or_without_backup(how: Disjoint) -> None:
+    ways = [("a", "b"), ("b", "a"), ("a", "c"), ("c", "a")]
+    net = network([Link(source=one, target=other, capacity=1) for one, other in ways])
+    made = problem(net, [Demand(source="a", to=("a",), rate=1, limits=Limits(backup=how))])
+    for kind in Kind:
+        paths = build(net, made.demands, made.endpoints, kind, 4).candidates.sets[-1]
+        assert [len(paths.links_of(path)) for path in range(len(paths))] == [0]

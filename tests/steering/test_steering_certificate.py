@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -15,7 +16,7 @@ from scipy.optimize import linprog
 from suanwang.steering import building
 from suanwang.steering.answer import GREATEST, Allocation, Answer, Prices
 from suanwang.steering.building import network, problem
-from suanwang.steering.certificate import Certificate, check
+from suanwang.steering.certificate import Certificate, check, with_proof
 from suanwang.steering.paths import PathSet
 from suanwang.steering.problem import Aim, Disjoint, Limits, Network, Problem
 
@@ -112,6 +113,21 @@ def test_prices_prove_a_cut() -> None:
     # Without prices nothing is known but what is asked for, and the claim is no more than a claim.
     found = check(answer(made, rows, 20, 20))
     assert (found.feasible, found.bound, found.proven) == (True, 50, False)
+
+
+def test_the_tighter_bound_is_the_answers() -> None:
+    d = 3
+    prices = Prices(link=np.array([1.0, 0, 1, 0, 0]), endpoint=np.zeros(4))
+    rows = [(0, d, (0, 1), 10.0), (0, d, (2, 3), 9.0)]
+    made = one_demand(square(), 50)
+    for claim, best in ((np.inf, 20), (30, 20), (19.5, 19.5)):
+        given = answer(made, rows, 19, claim, prices)
+        better = with_proof(given, check(given))
+        assert better.bound == pytest.approx(best)
+        assert (better is given) == (claim == best)
+    made = one_demand(square(), 20, Aim.MIN_MLU)
+    given = answer(made, [(0, d, (0, 1), 10.0), (0, d, (2, 3), 10.0)], 1, 0.5, prices)
+    assert with_proof(given, check(given)).bound == pytest.approx(1)
 
 
 @pytest.mark.parametrize(
@@ -276,6 +292,24 @@ def test_demands_that_nothing_can_serve_do_not_count() -> None:
         value = 0.0 if possible else 1.0
         assert check(answer(made, [(0, 1, (0,), 5.0)], value)).feasible, limits
         assert not check(answer(made, [(0, 1, (0,), 5.0)], 1 - value)).feasible, limits
+
+
+def test_thousands_that_nothing_can_serve_do_not_count_either() -> None:
+    islands = [[f"{island}{number}" for number in range(30)] for island in "xy"]
+    rings = [Link(one, other, 5, latency_us=7) for isle in islands for one, other in pairwise([*isle, isle[0]])]
+    apart = [Demand(one, (other,), 1) for one in islands[0] for other in islands[1]]
+    far = [Demand("x0", ("x9",), 1, limits=Limits(latency_us=60)) for _ in range(1500)]
+    closed = [Demand("x3", ("shut",), 1) for _ in range(1500)]
+    ends = [Endpoint("shut", "x1", capacity=2, load=2)]
+    made = problem(network(rings), [Demand("x0", ("x1",), 2), *apart, *far, *closed], ends, aim=Aim.CONCURRENT)
+    x1 = next(at for at, node in enumerate(made.endpoints.node) if node == 1 and at > 0)
+    prices = Prices(link=np.eye(60)[0], endpoint=np.zeros(len(made.endpoints.node)))
+    found = check(answer(made, [(0, x1, (0,), 2.0)], 2.5, 2.5, prices))
+    assert found.feasible, found.violations
+    assert found.bound == pytest.approx(2.5)
+    near = replace(made, demands=replace(made.demands, limits=(Limits(), Limits(latency_us=63))))
+    # Now they could be served, and are not: so the least is 0.
+    told(check(answer(near, [(0, x1, (0,), 2.0)], 2.5, 2.5, prices)), "2.5", "0")
 
 
 def test_priorities_make_the_last_class_the_value() -> None:

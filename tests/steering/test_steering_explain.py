@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -124,6 +125,19 @@ def test_room_that_is_left() -> None:
     made = problem(net(), [Demand(source="a", to=("d",), rate=3)], aim=Aim.CONCURRENT)
     (found,) = reasons(made)
     assert "held back" in found.text
+
+
+def test_only_what_costs_more_than_to_leave_it_is_called_dear() -> None:
+    priced = [
+        Link(source="a", target="b", capacity=10, cost=3, latency_us=3),
+        Link(source="b", target="d", capacity=10, cost=4, latency_us=4),
+    ]
+    for aim in (Aim.MIN_COST, Aim.MIN_LATENCY):
+        for unserved, dear in ((6.0, True), (8.0, False)):
+            made = problem(network(priced), [Demand(source="a", to=("d",), rate=3)], aim=aim)
+            (found,) = reasons(replace(made, unserved_cost=unserved))
+            assert found.code == "left"
+            assert ("costs more" in found.text) == dear
 
 
 def test_above_full_use_the_factor_counts() -> None:

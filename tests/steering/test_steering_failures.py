@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from suanwang.model.errors import SuanwangError
-from suanwang.steering.answer import Allocation, Answer
+from suanwang.steering import exact
+from suanwang.steering.answer import Allocation, Answer, Budget
 from suanwang.steering.building import Demand, Link, network, problem
+from suanwang.steering.candidates import Kind, build
 from suanwang.steering.failures import (
     Scenario,
     busiest,
@@ -89,11 +93,14 @@ def test_the_worst_comes_first() -> None:
     assert begun.value == 1
     heard = []
     both = Scenario("both", "risk", (0, 3))
-    found = losses(
+    found, worst = losses(
         begun, [*cables(net()), both], lambda failed: served_directly(made, failed), lambda at, one: heard.append(at)
     )
     assert heard == [0, 1, 2, 3, 4]
     assert (found[0].scenario.name, found[0].lost, found[0].lost_rate, found[0].hit) == ("both", 1, 1, 1)
+    assert worst is not None
+    assert np.flatnonzero(worst.failed).tolist() == [0, 3]
+    assert (found[0].cut_off, found[0].broken) == (3, 0)
     # The other cable is the wider one: without the first, more is served by this simple solver.
     assert (found[-1].scenario.links, found[-1].lost) == ((0, 1), -2)
 
@@ -102,11 +109,36 @@ def test_what_failed_already_stays_down() -> None:
     made = problem(net(), [Demand(source="a", to=("b",), rate=3)])
     down = np.zeros(7, bool)
     down[3] = True
-    (found,) = losses(
+    (found,), worst = losses(
         served_directly(made, down), [Scenario("x", "link", (0,))], lambda one: served_directly(made, one)
     )
     assert found.served == 0
-    assert np.flatnonzero(found.answer.failed).tolist() == [0, 3]
+    assert worst is not None
+    assert np.flatnonzero(worst.failed).tolist() == [0, 3]
+
+
+def test_an_answer_that_uses_what_is_down_is_noted() -> None:
+    made = problem(net(), [Demand(source="a", to=("b",), rate=3)])
+    none = np.zeros(7, bool)
+    begun = served_directly(made, none)
+    (found,), _ = losses(begun, [Scenario("x", "link", (0,))], lambda failed: replace(begun, failed=failed))
+    assert found.broken
+
+
+def test_what_cuts_demands_off_is_worse_than_what_fills_links() -> None:
+    # Without a>c, c is cut off and what is left is better off; without the first a>b, the second is fuller.
+    demands = [Demand(source="a", to=("b",), rate=1), Demand(source="a", to=("c",), rate=7)]
+    ways = [("a", "b", 4), ("a", "b", 1), ("a", "c", 8)]
+    small = network(Link(source=one, target=other, capacity=room) for one, other, room in ways)
+    made = problem(small, demands, aim=Aim.MIN_MLU)
+    candidates = build(small, made.demands, made.endpoints, Kind.SHORTEST, 4).candidates
+    budget = Budget(clock=lambda: 0.0)
+    begun = exact.solve(made, candidates, budget)
+    found, _ = losses(begun, single_links(small), lambda failed: exact.solve(made, candidates, budget, failed=failed))
+    assert [(one.scenario.name, one.cut_off, one.broken) for one in found] == [
+        ("a>c", 7, 0), ("a>b", 0, 0), ("a>b#2", 0, 0),
+    ]  # fmt: skip
+    assert found[0].lost < 0 < found[1].lost
 
 
 def test_only_the_busiest_are_tried() -> None:

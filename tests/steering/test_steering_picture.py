@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import io
 from collections.abc import Sequence
-from itertools import pairwise
+from dataclasses import replace
+from itertools import combinations, pairwise
 from typing import Any
 
 import numpy as np
 import pytest
 from defusedxml.ElementTree import fromstring
+from matplotlib.figure import Figure
 
 from suanwang.model.errors import SuanwangError
 from suanwang.steering.answer import Allocation, Answer
 from suanwang.steering.building import Demand, Link, network, problem
 from suanwang.steering.layout import layout
 from suanwang.steering.paths import PathSet
-from suanwang.steering.picture import draw, short
+from suanwang.steering.picture import MOST_BUSY, MOST_LABELS, OVERFULL, _Picture, draw, short
 from suanwang.steering.problem import Disjoint, Limits, Network
 
 PLACES = {"Ürümqi": (87.6, 43.8), "北京": (116.4, 39.9), "Wuhan": (114.3, 30.6), "Xi'an": (108.9, 34.3)}
@@ -66,6 +68,36 @@ def test_failed_links_and_nodes_without_places() -> None:
     failed = np.zeros(len(net.source), bool)
     failed[4] = True
     assert drawn(answer(net, failed=failed), "svg").count(b"stroke-dasharray") > 0
+
+
+def test_what_is_overfull_has_a_colour_of_its_own() -> None:
+    made = answer(network(links(list(PLACES)), PLACES))
+    assert OVERFULL.encode() not in drawn(made, "svg", None)
+    rows = replace(made.allocation, rate=made.allocation.rate * 1.5)
+    assert OVERFULL.encode() in drawn(replace(made, allocation=rows), "svg", None)
+
+
+def test_a_picture_of_many_nodes_names_those_that_carry_most() -> None:
+    names = [f"n{number}" for number in range(MOST_LABELS + 40)]
+    made = answer(network(links(names)))
+    figure = Figure(figsize=(11, 7.5))
+    _Picture(made, figure.add_axes((0, 0, 1, 1)), None).draw()
+    shown = [text.get_text() for text in figure.axes[0].texts]
+    assert {"n0", "n1", "n2"} <= set(shown)
+    assert len(shown) <= MOST_BUSY
+
+
+def test_names_cover_neither_each_other_nor_nodes() -> None:
+    made = answer(network(links([f"city-{number}" for number in range(40)])))
+    figure = Figure(figsize=(11, 7.5), dpi=130)
+    picture = _Picture(made, figure.add_axes((0.02, 0.045, 0.86, 0.86)), None)
+    picture.draw()
+    figure.canvas.draw()
+    boxes = [text.get_window_extent() for text in picture.axes.texts]
+    dots = picture.axes.transData.transform(picture.place)
+    assert len(boxes) > 30
+    assert not any(one.overlaps(other) for one, other in combinations(boxes, 2))
+    assert not any(box.contains(*dot) for box in boxes for dot in dots)
 
 
 def test_what_can_not_be_written_is_refused(tmp_path: Any) -> None:

@@ -8,6 +8,7 @@ import click
 
 from suanwang.cli import failure
 from suanwang.cli.session import current, output_option
+from suanwang.cli.steer_flags import NewFile
 from suanwang.cli.steer_inputs import (
     FILE,
     METHODS,
@@ -23,7 +24,7 @@ from suanwang.cli.steer_inputs import (
 from suanwang.model.errors import NOT_FOUND, SuanwangError
 
 method_option = click.option("--method", type=click.Choice(METHODS), default="fast", show_default=True, help="solver")
-plot_option = click.option("--plot", type=FILE, metavar="FILE", help="write a picture, .png or .svg")
+plot_option = click.option("--plot", type=NewFile(".png", ".svg"), metavar="FILE", help="write a picture, .png or .svg")
 
 
 @click.group()
@@ -44,7 +45,7 @@ Exit code 2 when the answer does not stand its check. Files: docs/rooms/steering
 @method_option
 @plot_option
 @click.option("--highlight", metavar="DEMAND", help="in the picture: the paths of this demand")
-@click.option("--allocation", type=FILE, metavar="FILE", help="write the rows as CSV")
+@click.option("--allocation", type=NewFile(), metavar="FILE", help="write the rows as CSV")
 @output_option
 def solve(inputs: Inputs, method: str, plot: str | None, highlight: str | None, allocation: str | None) -> None:
     """Solve a problem; the answer comes with a bound, and is checked by code that shares nothing with the solvers."""
@@ -56,7 +57,7 @@ def solve(inputs: Inputs, method: str, plot: str | None, highlight: str | None, 
     with threads() as workers:
         candidates = inputs.candidates(problem, workers, failed)
         answer = with_failures(inputs.solved(problem, method, candidates, workers, failed, present), failed)
-    proof = inputs.checked(answer, present)
+    answer, proof = inputs.checked(answer, present)
     if allocation is not None:
         from suanwang.steering.allocation_csv import to_csv
 
@@ -138,7 +139,7 @@ Examples:
 @output_option
 def compare(inputs: Inputs, methods: tuple[str, ...]) -> None:
     """Solve one problem with several methods, side by side on the same candidates."""
-    from suanwang.cli.steer_text import answer_fields, comparison_text
+    from suanwang.cli.steer_text import answer_fields, comparison_text, with_shared_gap
 
     problem = inputs.problem()
     failed, present = inputs.failed(problem), inputs.running(problem)
@@ -153,7 +154,9 @@ def compare(inputs: Inputs, methods: tuple[str, ...]) -> None:
             except SuanwangError as problem_met:
                 rows.append({"method": method, "error": problem_met.message, "code": problem_met.code})
                 continue
-            rows.append(answer_fields(answer, inputs.checked(answer, present), inputs.seconds) | {"method": method})
+            answer, proof = inputs.checked(answer, present)
+            rows.append(answer_fields(answer, proof, inputs.seconds) | {"method": method})
+    with_shared_gap(rows)
     current().emit(rows, lambda: comparison_text(rows))
     if not any(row.get("feasible") for row in rows) or any(row.get("feasible") is False for row in rows):
         raise click.exceptions.Exit(failure.DIFFERENT)
@@ -173,7 +176,10 @@ Examples:
 @plot_option
 @output_option
 def failures(inputs: Inputs, method: str, anew: bool, one_way: bool, most: int | None, plot: str | None) -> None:
-    """What is lost when a cable or a shared-risk group fails: each, one after the other, the worst first."""
+    """What is lost when a cable or a shared-risk group fails: each, one after the other, the worst first.
+
+    Each answer is checked; exit code 2 when one does not stand it.
+    """
     from suanwang.cli.steer_text import loss_fields, losses_text
     from suanwang.steering.candidates import Kind
     from suanwang.steering.detours import with_detours
@@ -195,14 +201,14 @@ def failures(inputs: Inputs, method: str, anew: bool, one_way: bool, most: int |
             return with_failures(found, down)
 
         with inputs.timed("failures"), progress("failing") as tell:
-            found = losses(
+            found, worst = losses(
                 answer,
                 chosen,
                 after,
                 lambda done, one: tell(f"failing {done + 1} of {len(chosen)}: {one.name}"),
             )
-    if plot is not None and found:
-        _plot(found[0].answer, plot, None)
+    if plot is not None and worst is not None:
+        _plot(worst, plot, None)
     told = {
         "objective": str(problem.aim),
         "value": answer.value,
@@ -210,9 +216,11 @@ def failures(inputs: Inputs, method: str, anew: bool, one_way: bool, most: int |
         "method": method if anew else "online",
         "scenarios": len(scenarios),
         "seconds": {name: round(value, 6) for name, value in inputs.seconds.items()},
-        "failures": [loss_fields(one) for one in found],
+        "failures": [loss_fields(one, problem.network) for one in found],
     }
     current().emit(told, lambda: losses_text(told))
+    if any(one.broken for one in found):
+        raise click.exceptions.Exit(failure.DIFFERENT)
 
 
 def _demand(problem: Any, name: str) -> int:

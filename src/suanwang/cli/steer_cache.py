@@ -13,10 +13,18 @@ from suanwang.cli.session import note
 if TYPE_CHECKING:
     from suanwang.steering.candidates import Built
     from suanwang.steering.paths import Candidates
-    from suanwang.steering.problem import Network
+    from suanwang.steering.problem import Network, Problem
 
 LARGEST_BYTES = 2 * 2**30
 """Of all that is kept; the oldest goes first."""
+
+FEW_PATHS = 20_000_000
+"""Up to so many take no more than a few GB, whatever the network."""
+BYTES_OF_PATH, BYTES_OF_HOP = 200, 6
+"""About what a candidate takes while a problem is solved, and each of its links."""
+PART_OF_MEMORY = 0.75
+SAMPLE = 30
+"""Of how many nodes it is looked at how far others are."""
 
 
 def directory() -> Path:
@@ -47,6 +55,38 @@ def cached(
     if not any(len(one) for one in built.cut):
         _write(path, to_bytes(built.candidates, name))
     return _told(built)
+
+
+def fit(problem: Problem, kinds: int, count: int) -> None:
+    """Refuse now what would fill the memory later. Raises TOO_MANY_PATHS."""
+    import numpy as np
+    from scipy.sparse.csgraph import dijkstra
+
+    from suanwang.model.errors import SuanwangError
+    from suanwang.steering.candidates.pairs import TOO_MANY_PATHS, pairs_of
+    from suanwang.steering.nearest import matrix
+
+    network, demands = problem.network, problem.demands
+    pairs = int(np.diff(demands.choice_first)[demands.choice].sum())
+    pairs = min(pairs, len(demands.limits) * len(network.nodes) ** 2)
+    if pairs * kinds * count < FEW_PATHS:
+        return
+    if not demands.single:
+        # Endpoints and demands may share nodes.
+        pairs = sum(len(one) for one in pairs_of(demands, problem.endpoints))
+    graph = matrix(network, network.capacity > 0, np.ones(len(network.source)))
+    some = np.arange(0, len(network.nodes), max(len(network.nodes) // SAMPLE, 1))
+    hops = dijkstra(graph, indices=some, unweighted=True)
+    mean = float(hops[np.isfinite(hops)].mean())
+    wanted = pairs * kinds * count * (BYTES_OF_PATH + BYTES_OF_HOP * mean)
+    there = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    if wanted > PART_OF_MEMORY * there:
+        raise SuanwangError(
+            TOO_MANY_PATHS,
+            f"{kinds * count} candidate paths for each of {pairs} pairs of nodes would take about "
+            f"{wanted / 1e9:.0f} GB of memory, and this machine has {there / 1e9:.0f} GB",
+            "ask for fewer, as in --path-set shortest --paths 1, or leave out or add up small demands",
+        )
 
 
 def _told(built: Built) -> Candidates:

@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from suanwang.cli.session import note
+from suanwang.cli.steer_flags import Amount, DurationOption
 from suanwang.model.errors import SuanwangError
-from suanwang.model.units import DURATION_UNITS, parse
 
 if TYPE_CHECKING:
     from suanwang.steering.answer import Allocation, Answer, Budget
@@ -33,24 +33,10 @@ METHODS = ("fast", "exact", "online", "greedy", "pop", "pdlp")
 FILE = click.Path(dir_okay=False)
 
 
-class DurationOption(click.ParamType):  # type: ignore[type-arg]
-    """A duration with its unit, in seconds."""
-
-    name = "duration"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
-        """`5s`, `500ms`, `2m`."""
-        if isinstance(value, float):
-            return value
-        try:
-            return parse(str(value), DURATION_UNITS, "5s") / 1e6
-        except ValueError as problem:
-            self.fail(str(problem), param, ctx)
-
-
 TOPOLOGY = (
     click.option("--topology", required=True, type=FILE, metavar="FILE", help="links.csv, GraphML or Repetita .graph"),
     click.option("--telemetry", type=FILE, metavar="FILE", help="CSV of what was measured of links; it wins"),
+    click.option("--map", "map_file", type=FILE, metavar="FILE", help="CSV of places: node,longitude,latitude"),
     click.option(
         "--fail", "fail", multiple=True, metavar="LINK",
         help="is down: A>B, both ways A-B, risk:NAME or node:NAME; may stand several times",
@@ -78,10 +64,12 @@ PROBLEM = (
         help="what demands that are apart don't share",
     ),
     click.option("--by-priority", is_flag=True, help="one priority class after the other"),
-    click.option("--unserved-cost", type=click.FloatRange(0), metavar="NUMBER", help="of a unit of rate"),
+    click.option("--unserved-cost", type=Amount(), metavar="NUMBER", help="of a unit of rate"),
     click.option("--present", type=FILE, metavar="FILE", help="what runs now: a CSV that --allocation wrote"),
-    click.option("--churn", default=0.0, type=click.FloatRange(0), metavar="NUMBER", help="cost of moving a unit"),
-    click.option("--gap", default=0.005, show_default=True, type=click.FloatRange(0), help="how near the best will do"),
+    click.option("--churn", default=0.0, type=Amount(), metavar="NUMBER", help="cost of moving a unit"),
+    click.option(
+        "--gap", default=0.005, show_default=True, type=Amount(), metavar="SHARE", help="how near the best will do"
+    ),
     click.option("--time-limit", type=DurationOption(), metavar="TIME", help="of solving, as in 5s; the best so far"),
 )  # fmt: skip
 
@@ -111,6 +99,7 @@ class Inputs:
     demands: str = ""
     objective: str = "total-flow"
     telemetry: str | None = None
+    map_file: str | None = None
     fail: tuple[str, ...] = ()
     endpoints: str | None = None
     classes: str | None = None
@@ -126,16 +115,26 @@ class Inputs:
     gap: float = 0.005
     time_limit: float | None = None
     seconds: dict[str, float] = field(default_factory=dict)
+    remarks: list[str] = field(default_factory=list)
+
+    def read(self, path: str) -> bytes:
+        """A file's content; a table that ends within a line is remarked on. Raises UNREADABLE, BAD_PROBLEM."""
+        body = read_bytes(path)
+        if path.lower().endswith((".csv", ".graph", ".demands")) and not body.endswith((b"\n", b"\r")):
+            self.remarks.append(f"{path} ends within a line: if it was cut off, its last number may be wrong.")
+        return body
 
     def network(self) -> Network:
         """The network, with telemetry. Raises BAD_PROBLEM and others."""
-        from suanwang.steering.reading import read_topology
+        from suanwang.steering.reading import read_topology, with_map
         from suanwang.steering.telemetry import read_telemetry, with_telemetry
 
-        found = read_topology(read_bytes(self.topology), self.topology)
+        found = read_topology(self.read(self.topology), self.topology)
+        if self.map_file is not None:
+            found = with_map(self.read(self.map_file), self.map_file, found)
         if self.telemetry is None:
             return found
-        return with_telemetry(found, read_telemetry(read_bytes(self.telemetry), self.telemetry, found))
+        return with_telemetry(found, read_telemetry(self.read(self.telemetry), self.telemetry, found))
 
     def problem(self, pair: tuple[str, str, str] | None = None) -> Problem:
         """The problem that the files say; `pair`: one demand from, to, of a class, in place of a file of demands."""
@@ -147,11 +146,11 @@ class Inputs:
             network = self.network()
             places = None
             if self.endpoints is not None:
-                places = read_endpoints(read_bytes(self.endpoints), self.endpoints, network)
+                places = read_endpoints(self.read(self.endpoints), self.endpoints, network)
             classes = read_classes(read_bytes(self.classes), self.classes) if self.classes is not None else {}
-            body, name = (read_bytes(self.demands), self.demands) if pair is None else (one_demand(*pair), "the demand")
+            body, name = (self.read(self.demands), self.demands) if pair is None else (one_demand(*pair), "the demand")
             ends, demands = read_demands(body, name, network, places, classes, Disjoint(self.apart_by))
-            return Problem(
+            made = Problem(
                 network=network,
                 endpoints=ends,
                 demands=demands,
@@ -160,6 +159,10 @@ class Inputs:
                 churn=self.churn,
                 unserved_cost=self.unserved_cost,  # type: ignore[arg-type]
             )
+        # Not before: nothing shall stand beside an error in JSON.
+        for remark in self.remarks:
+            note(remark)
+        return made
 
     def failed(self, problem: Problem) -> Bools | None:
         """(L,) the links that are down; None if none are. Raises BAD_PROBLEM."""
@@ -187,12 +190,13 @@ class Inputs:
 
     def candidates(self, problem: Problem, workers: ThreadPoolExecutor, failed: Bools | None = None) -> Candidates:
         """The candidate paths, from the cache if they are there."""
-        from suanwang.cli.steer_cache import cached
+        from suanwang.cli.steer_cache import cached, fit
         from suanwang.steering.candidates import Kind, build
 
         given = (problem.network, problem.demands, problem.endpoints)
         kind = Kind(self.path_set)
         with self.timed("paths"), progress("finding paths"):
+            fit(problem, 2 if kind is Kind.AUTO else 1, self.paths)
             return cached(
                 lambda: build(*given, kind, self.paths, failed=failed, seed=self.seed, workers=workers),
                 (*given, kind, self.paths),
@@ -219,14 +223,16 @@ class Inputs:
                 present = solver("fast")(problem, whole, self.budget(workers)).allocation
         solve = solver(method)
         with self.timed("solve"), progress(f"solving: {method}"):
-            return solve(problem, candidates, self.budget(workers), failed=failed, present=present)
+            answer = solve(problem, candidates, self.budget(workers), failed=failed, present=present)
+        return answer if answer.method.startswith(method) else replace(answer, method=method)
 
-    def checked(self, answer: Answer, present: Allocation | None) -> Certificate:
-        """The certificate."""
-        from suanwang.steering.certificate import check
+    def checked(self, answer: Answer, present: Allocation | None) -> tuple[Answer, Certificate]:
+        """The answer with the tighter of what it claims and what is proven as its bound; and the certificate."""
+        from suanwang.steering.certificate import check, with_proof
 
         with self.timed("check"), progress("checking"):
-            return check(answer, present=present)
+            proof = check(answer, present=present)
+        return with_proof(answer, proof), proof
 
     @contextmanager
     def timed(self, what: str) -> Iterator[None]:

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from suanwang.steering.certificate import Certificate
     from suanwang.steering.explain import Explanation
     from suanwang.steering.failures import Loss
+    from suanwang.steering.problem import Network
 
 MOST_UNSERVED = 100
 SHOWN_UNSERVED = 10
@@ -39,11 +40,7 @@ def answer_fields(answer: Answer, proof: Certificate, seconds: Mapping[str, floa
 
     problem, rows = answer.problem, answer.allocation
     great = problem.aim in GREATEST
-    # What was proven over all paths holds for the candidates too: the tighter of the two is told.
-    bound, over = proof.bound, "any path"
-    if np.isfinite(answer.bound) and not (bound <= answer.bound if great else bound >= answer.bound):
-        bound, over = answer.bound, answer.bound_over
-    gap = abs(bound - answer.value) / max(abs(bound), abs(answer.value), 1e-12) if np.isfinite(bound) else np.inf
+    bound = answer.bound
     served, rate = answer.served, problem.demands.rate
     used = rows.rate > 0
     load = answer.allocation.endpoint_load(problem)
@@ -53,8 +50,8 @@ def answer_fields(answer: Answer, proof: Certificate, seconds: Mapping[str, floa
             "value": answer.value,
             "upper_bound": float(bound if great else answer.value),
             "lower_bound": float(answer.value if great else bound),
-            "bound_over": over,
-            "gap": float(gap),
+            "bound_over": answer.bound_over if np.isfinite(bound) else "",
+            "gap": answer.gap,
             "served": float(served.sum()),
             "demanded": float(rate.sum()),
             "method": answer.method,
@@ -124,9 +121,11 @@ def answer_text(told: Mapping[str, Any]) -> str:
         f"served     {number(told['served'])} of {number(told['demanded'])} ({share(_part(told))}), "
         f"{told['demands'] - told['unserved_count']} of {told['demands']} demands whole",
         f"network    {told['nodes']} nodes, {told['links']} links, {told['links_down']} down; "
-        f"fullest {share(told['max_utilisation'])}; {told['paths_used']} paths used",
+        f"fullest {_fullest(told)}; {told['paths_used']} paths used",
         "seconds    " + ", ".join(f"{name} {value:.3f}" for name, value in told["seconds"].items()),
     ]
+    if max(told["max_utilisation"] or 0.0, told["max_endpoint_utilisation"] or 0.0) > 1 + 1e-6:
+        lines.append(click.style("overfull: not all of it fits what there is", fg="yellow"))
     if not told["finished"]:
         lines.append(click.style("stopped at its time limit: the best until then", fg="yellow"))
     lines += [click.style("note: ", fg="yellow") + printable(text) for text in told["notes"]]
@@ -140,6 +139,11 @@ def answer_text(told: Mapping[str, Any]) -> str:
         lines += ["", table(("NOT SERVED", "MISSING", "OF", "WHY"), rows, right=("MISSING", "OF"))]
         lines += [f"… and {left} more"] if left > 0 else []
     return "\n".join(lines)
+
+
+def _fullest(told: Mapping[str, Any]) -> str:
+    end = told["max_endpoint_utilisation"]
+    return f"link {share(told['max_utilisation'])}" + (f", endpoint {share(end)}" if end else "")
 
 
 def _part(told: Mapping[str, Any]) -> float:
@@ -157,8 +161,11 @@ def number(value: float | None) -> str:
 
 
 def share(value: float | None) -> str:
-    """A share in percent."""
-    return "unknown" if value is None else f"{value:.3%}" if 0 < abs(value) < 0.01 else f"{value:.1%}"
+    """A share in percent, with more digits near nothing and near all."""
+    if value is None:
+        return "unknown"
+    fine = 5e-6 < abs(value) < 0.01 or 0.999 <= value < 1 - 5e-6
+    return f"{value:.3%}" if fine else f"{value:.1%}"
 
 
 def explanation_text(told: Explanation) -> str:
@@ -176,6 +183,20 @@ def explanation_text(told: Explanation) -> str:
     return "\n".join(lines)
 
 
+def with_shared_gap(rows: Sequence[dict[str, Any]]) -> None:
+    """Note in each of several answers to one problem how far it is from the tightest bound that any of them has."""
+    from suanwang.steering.answer import GREATEST
+
+    answers = [one for one in rows if "error" not in one]
+    great = bool(answers) and answers[0]["objective"] in GREATEST
+    known = [one["upper_bound" if great else "lower_bound"] for one in answers if one["gap"] is not None]
+    for one in answers:
+        one["shared_gap"] = None
+        if known and one["value"] is not None:
+            bound, value = min(known) if great else max(known), one["value"]
+            one["shared_gap"] = abs(bound - value) / max(abs(bound), abs(value), 1e-12)
+
+
 def comparison_text(rows: Sequence[Mapping[str, Any]]) -> str:
     """Several methods side by side."""
     head = ("METHOD", "VALUE", "GAP", "PROVEN GAP", "SERVED", "FULLEST", "PATHS", "SECONDS", "FEASIBLE")
@@ -186,16 +207,15 @@ def comparison_text(rows: Sequence[Mapping[str, Any]]) -> str:
             continue
         feasible = Styled("yes", "green") if one["feasible"] else Styled("NO", "red")
         lines.append(
-            (one["method"], number(one["value"]), share(one["gap"]), share(one["certificate"]["gap"]),
+            (one["method"], number(one["value"]), share(one["shared_gap"]), share(one["certificate"]["gap"]),
              share(_part(one)), share(one["max_utilisation"]), one["paths_used"], f"{one['seconds']['solve']:.3f}",
              feasible)
         )  # fmt: skip
     return table(head, lines, right=head[1:8])
 
 
-def loss_fields(loss: Loss) -> dict[str, Any]:
+def loss_fields(loss: Loss, network: Network) -> dict[str, Any]:
     """What a failure costs, as `-o json` has it."""
-    network = loss.answer.problem.network
     told: dict[str, Any] = plain(
         {
             "failure": loss.scenario.name,
@@ -206,6 +226,8 @@ def loss_fields(loss: Loss) -> dict[str, Any]:
             "served": loss.served,
             "lost_rate": loss.lost_rate,
             "demands_hit": loss.hit,
+            "cut_off": loss.cut_off,
+            "feasible": not loss.broken,
             "max_utilisation": loss.max_utilisation,
         }
     )
@@ -214,14 +236,16 @@ def loss_fields(loss: Loss) -> dict[str, Any]:
 
 def losses_text(told: Mapping[str, Any], most: int = 20) -> str:
     """Failures for people, the worst first."""
-    head = ("FAILURE", "KIND", "VALUE", "LOST", "LESS SERVED", "DEMANDS HIT", "FULLEST")
+    head = ("FAILURE", "KIND", "VALUE", "LOST", "LESS SERVED", "DEMANDS HIT", "CUT OFF", "FULLEST")
     rows = [
         (one["failure"], one["kind"], number(one["value"]), number(one["lost"]), number(one["lost_rate"]),
-         one["demands_hit"], share(one["max_utilisation"]))
+         one["demands_hit"], number(one["cut_off"]), share(one["max_utilisation"]))
         for one in told["failures"][:most]
     ]  # fmt: skip
     left = len(told["failures"]) - len(rows)
     rest = [f"… and {left} more"] if left > 0 else []
     skipped = f", of {told['scenarios']} those that carry most" if told["scenarios"] > len(told["failures"]) else ""
     tail = f"{len(told['failures'])} failures tried by {told['method']}{skipped}; value before: {number(told['value'])}"
-    return "\n".join([table(head, rows, right=head[2:]) if rows else "Nothing can fail.", *rest, "", tail])
+    broken = [one["failure"] for one in told["failures"] if not one["feasible"]]
+    wrong = [click.style("NOT FEASIBLE after ", fg="red") + printable(", ".join(broken[:most]))] if broken else []
+    return "\n".join([table(head, rows, right=head[2:]) if rows else "Nothing can fail.", *rest, "", tail, *wrong])

@@ -4,7 +4,7 @@ prices prove about all that was not tried. Shares no code with the solvers.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -13,21 +13,19 @@ from suanwang.steering.duality import bound
 from suanwang.steering.inspection import (
     MOST_VIOLATIONS,
     Findings,
-    Legs,
-    endpoint_load,
     inspect,
-    link_load,
     sound,
     up_links,
 )
+from suanwang.steering.legs import Legs, endpoint_load, link_load
 from suanwang.steering.problem import Aim, Bools, Floats, Problem
-from suanwang.steering.servable import servable
+from suanwang.steering.servable import servable, surely
 
 ABOUT_ALL = frozenset({Aim.MAX_MIN, Aim.CONCURRENT, Aim.MIN_MLU})
 """Aims about every demand that can be served, not about a sum."""
 
 MOST_SEARCHED = 1000
-"""Of how many unserved demands it is searched whether any row could serve them."""
+"""Of how many unserved demands with several limits or a backup it is searched whether any row could serve them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -100,6 +98,17 @@ def check(answer: Answer, tolerance: float = 1e-6, present: Allocation | None = 
     return _certificate(answer, found.texts, found.count, value, highest, tolerance)
 
 
+def with_proof(answer: Answer, proof: Certificate) -> Answer:
+    """The answer with what is proven over any path as its bound, where that is tighter than its own: what holds for all
+    paths holds for the candidates too.
+    """
+    great = answer.problem.aim in GREATEST
+    tighter = proof.bound < answer.bound if great else proof.bound > answer.bound
+    if not np.isfinite(proof.bound) or (np.isfinite(answer.bound) and not tighter):
+        return answer
+    return replace(answer, bound=proof.bound, bound_over="any path")
+
+
 def _certificate(
     answer: Answer, texts: list[str], count: int, value: float, proven: float, tolerance: float = 0.0
 ) -> Certificate:
@@ -136,6 +145,9 @@ def _counted(problem: Problem, up: Bools, served: Floats, found: Findings) -> Bo
     if problem.aim not in ABOUT_ALL:
         return counted
     unserved = np.flatnonzero(counted & (served <= 0))
+    can, settled = surely(problem, up, unserved)
+    counted[unserved] = can
+    unserved = unserved[~settled]
     for number in unserved[:MOST_SEARCHED].tolist():
         possible = servable(problem, up, number)
         if possible is None:
@@ -144,7 +156,7 @@ def _counted(problem: Problem, up: Bools, served: Floats, found: Findings) -> Bo
     left = len(unserved) - MOST_SEARCHED
     if left > 0:
         # A wrong answer must not pass because there is too much of it.
-        found.say(f"{left} more demands are not served, and were not looked at")
+        found.say(f"{left} more demands with several limits or a backup are not served, and were not looked at")
     return counted
 
 

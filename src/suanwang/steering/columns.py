@@ -49,8 +49,17 @@ class Part:
     def __len__(self) -> int:
         return len(next(iter(self.columns.values())))
 
-    def numbers(self, name: str, least: float = 0.0, default: float | None = None, infinite: bool = False) -> Floats:
-        """A column as numbers; empty fields are `default`. Raises BAD_PROBLEM for what is none or below `least`."""
+    def numbers(
+        self,
+        name: str,
+        least: float = 0.0,
+        default: float | None = None,
+        infinite: bool = False,
+        most: float = 1e30,
+    ) -> Floats:
+        """A column as numbers; empty fields are `default`. Raises BAD_PROBLEM for what is none, or not from `least` to
+        `most`, beyond which only what may be `infinite` is.
+        """
         if name not in self.columns:
             return np.full(len(self), default, float)
         texts = self.columns[name]
@@ -58,10 +67,15 @@ class Part:
             values = np.fromiter(map(float, texts), float, len(texts))
         except ValueError:
             values = np.array([_number(text, default) for text in texts], float)
-        wrong = ~(values >= least) if infinite else ~((values >= least) & (values < np.inf))
+        fine = (values >= least) & (values <= most)
+        wrong = ~(fine | (values == np.inf)) if infinite else ~fine
+        if default is not None and wrong.any():
+            wrong &= np.array(list(map(bool, texts)))  # whatever an empty field is, it is as it should be
         if wrong.any():
             at = int(np.flatnonzero(wrong)[0])
-            self.refuse(at, f"{name} is {texts[at][:60]!r}", f"write a number of {least:g} or more")
+            above = f"write a number of {least:g} or more"
+            hint = f"write {most:g} or less" if values[at] > most else above
+            self.refuse(at, f"{name} is {texts[at][:60]!r}", hint)
         return values
 
     def coded(self, name: str, codes: dict[str, int], enter: Callable[[str], int]) -> Ints:

@@ -41,11 +41,16 @@ def bound(problem: Problem, up: Bools, link: Floats, endpoint: Floats, counted: 
     if problem.aim in (Aim.MIN_COST, Aim.MIN_LATENCY):
         none = _least_cost(problem, open_links, 0 * y, 0 * q, 0.0)
         return max(none, _least_cost(problem, open_links, y, q, worth)) if worth > 0 else none
-    if worth <= 0:
-        # Prices that say nothing: those of an empty network, by which shortest paths are those of the widest links.
-        y = np.where(open_links, _inverse(problem.network.capacity), 0.0)
-        q = _inverse(free)
-        worth = _times(problem.network.capacity, y) + _times(free, q)
+    # Prices of an empty network, by which shortest paths are those of the widest links: for a solver that was stopped
+    # before its own said more.
+    plain = np.where(open_links, _inverse(problem.network.capacity), 0.0), _inverse(free)
+    bounds = [_shared(problem, open_links, one, other, counted, fixed) for one, other in ((y, q), plain)]
+    return max(bounds) if problem.aim is Aim.MIN_MLU else min(bounds)
+
+
+def _shared(problem: Problem, open_links: Bools, y: Floats, q: Floats, counted: Bools, fixed: Floats) -> float:
+    """For aims about the worst-served demand or the fullest link."""
+    worth = _times(problem.network.capacity, y) + _times(problem.endpoints.free, q)
     demand, weight = problem.demands.rate, problem.demands.weight
     least = _pay(problem, open_links, y, q)
     least = np.where(np.isfinite(least), least, 0.0)

@@ -49,8 +49,8 @@ class Way:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reason:
-    """One thing that keeps a demand from being served: a word of `REASONS`, the same in a sentence, and the links or
-    endpoints that bind.
+    """One thing that keeps a demand from being served: a word of `REASONS`, the same in a sentence, and the links,
+    endpoints or limits that bind.
     """
 
     code: str
@@ -78,7 +78,8 @@ class Explainer:
         self.answer, self.problem = answer, answer.problem
         network, ends = self.problem.network, self.problem.endpoints
         self.up: Bools = ~answer.failed if len(answer.failed) else np.ones(len(network.source), bool)
-        scale = answer.value if self.problem.aim is Aim.MIN_MLU and answer.value > 1 else 1.0
+        over = self.problem.aim is Aim.MIN_MLU and 1 < answer.value < np.inf
+        scale = answer.value if over else 1.0
         self.full: Bools = (answer.link_load >= network.capacity * scale * FULL) | (network.capacity <= 0)
         load = answer.allocation.endpoint_load(self.problem)
         self.end_full: Bools = (load >= ends.free * scale * FULL) & np.isfinite(ends.free)
@@ -141,7 +142,8 @@ class Explainer:
         if limits.additive:
             miss = self._miss(limits, source, chosen, ~self.up | (network.capacity <= 0))
             if not miss.kept:
-                return (Reason(code="limits", text=_missed(limits, miss)),)
+                binding = miss.beyond or tuple(miss.others)
+                return (Reason(code="limits", text=_missed(limits, miss), binding=binding),)
         if limits.backup is not Disjoint.NONE and servable(problem, self.up, demand) is False:
             return (_reason("backup", f" ({limits.backup})"),)
         return self._full(demand, source, limits, chosen, usable)
@@ -170,7 +172,21 @@ class Explainer:
                 binding = tuple(network.names[link] for link in np.flatnonzero(usable & self.full).tolist())
                 text = f"{REASONS['limits-full']}: {_missed(limits, miss)}"
                 return (*found, Reason(code="limits-full", text=text, binding=binding[:MOST_NAMED]))
-        return (*found, _reason("left", _why_left(self.problem.aim, demand, self.answer)))
+        dear = self._dear(demand, chosen[~busy], usable & ~self.full)
+        return (*found, _reason("left", _why_left(self.problem.aim, demand, self.answer, dear)))
+
+    def _dear(self, demand: int, chosen: Ints, links: Bools) -> bool:
+        """Whether even the cheapest way over `links` to the endpoints `chosen` counts more than to leave the demand."""
+        problem = self.problem
+        if problem.aim not in (Aim.MIN_COST, Aim.MIN_LATENCY):
+            return False
+        graph = matrix(problem.network, links, problem.link_cost)
+        way = dijkstra(graph, indices=int(problem.demands.source[demand]))[problem.endpoints.node[chosen]]
+        if problem.aim is Aim.MIN_COST:
+            end = problem.endpoint_cost[chosen] * problem.demands.work[demand]
+        else:
+            end = problem.endpoints.delay_us[chosen]
+        return bool((way + end).min() >= problem.unserved_cost * problem.demands.weight[demand] * (1 - 1e-9))
 
     def _reach(self, source: int, links: Bools) -> Bools:
         graph = matrix(self.problem.network, links, np.ones(len(links)))
@@ -189,7 +205,7 @@ def _reason(code: str, more: str = "", binding: tuple[str, ...] = ()) -> Reason:
     return Reason(code=code, text=f"{REASONS[code]}{more}{named}{rest}", binding=binding)
 
 
-def _why_left(aim: Aim, demand: int, answer: Answer) -> str:
+def _why_left(aim: Aim, demand: int, answer: Answer, dear: bool) -> str:
     demands = answer.problem.demands
     if not demands.splittable[demand]:
         return "; the demand is not split, and no one path holds it whole"
@@ -197,7 +213,7 @@ def _why_left(aim: Aim, demand: int, answer: Answer) -> str:
         return f"; the demand may use {demands.most_paths[demand]} paths at most"
     if aim in (Aim.CONCURRENT, Aim.MAX_MIN):
         return "; others are held back as it is, and it gets no more than they do"
-    if aim in (Aim.MIN_COST, Aim.MIN_LATENCY):
+    if dear:
         return "; it costs more to serve than to leave"
     return "; not on the paths that were tried, or within the gap of the answer"
 

@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 from suanwang.model.errors import SuanwangError
 from suanwang.model.registry import nearest
 from suanwang.steering.answer import GREATEST, Answer
+from suanwang.steering.certificate import ABOUT_ALL, check
 from suanwang.steering.problem import BAD_PROBLEM, Bools, Floats, Network
 
 
@@ -26,7 +28,8 @@ class Scenario:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Loss:
     """What is left after a failure. `lost`: of the value (0 or more where it got worse, whether the aim is to make it
-    great or small); `lost_rate`: of the rate served; `hit`: the demands that get less; `answer`: the new one.
+    great or small); `lost_rate`: of the rate served; `hit`: the demands that get less; `cut_off`: the rate of those
+    that get nothing any more; `broken`: rules that the new answer breaks, by its certificate.
     """
 
     scenario: Scenario
@@ -35,8 +38,9 @@ class Loss:
     served: float
     lost_rate: float
     hit: int
+    cut_off: float
     max_utilisation: float
-    answer: Answer
+    broken: int
 
 
 def cables(network: Network) -> list[Scenario]:
@@ -82,14 +86,22 @@ def losses(
     scenarios: Sequence[Scenario],
     solve: Callable[[Bools], Answer],
     progress: Callable[[int, Scenario], None] = lambda done, scenario: None,
-) -> list[Loss]:
-    """What each failure costs, the worst first. `solve` answers the same problem with these links (L,) failed, anew or
-    by repair; `progress` hears how many are done and what comes next.
+) -> tuple[list[Loss], Answer | None]:
+    """What each failure costs, the worst first, and the answer after the worst. `solve` answers the same problem with
+    these links (L,) failed, anew or by repair; `progress` hears how many are done and what comes next.
+
+    Where the value is about demands that can be served, those that are cut off leave it: so they count before it.
     """
     before = answer.served
     links = len(answer.problem.network.source)
     already = answer.failed if len(answer.failed) else np.zeros(links, bool)
-    found = []
+    found: list[Loss] = []
+    worst: tuple[Any, Answer] | None = None
+
+    def order(one: Loss) -> Any:
+        stranded = one.cut_off if answer.problem.aim in ABOUT_ALL else 0.0
+        return -stranded, -one.lost, -one.lost_rate, one.scenario.links
+
     for number, scenario in enumerate(scenarios):
         progress(number, scenario)
         failed = already.copy()
@@ -97,19 +109,25 @@ def losses(
         after = solve(failed)
         lost = answer.value - after.value if answer.problem.aim in GREATEST else after.value - answer.value
         fewer = before - after.served
-        found.append(
-            Loss(
-                scenario=scenario,
-                value=after.value,
-                lost=float(lost),
-                served=float(after.served.sum()),
-                lost_rate=float(fewer.sum()),
-                hit=int((fewer > 1e-6 * answer.problem.demands.rate).sum()),
-                max_utilisation=float(after.utilisation.max(initial=0.0)),
-                answer=after,
-            )
+        loss = Loss(
+            scenario=scenario,
+            value=after.value,
+            lost=_more_than_rounding(float(lost), abs(answer.value)),
+            served=float(after.served.sum()),
+            lost_rate=_more_than_rounding(float(fewer.sum()), float(before.sum())),
+            hit=int((fewer > 1e-6 * answer.problem.demands.rate).sum()),
+            cut_off=float(answer.problem.demands.rate[(before > 0) & (after.served <= 0)].sum()),
+            max_utilisation=float(after.utilisation.max(initial=0.0)),
+            broken=check(after, present=answer.allocation).broken,
         )
-    return sorted(found, key=lambda one: (-one.lost, -one.lost_rate, one.scenario.links))
+        found.append(loss)
+        if worst is None or order(loss) < worst[0]:
+            worst = order(loss), after
+    return sorted(found, key=order), worst[1] if worst else None
+
+
+def _more_than_rounding(value: float, of: float) -> float:
+    return value if abs(value) > 1e-9 * of else 0.0
 
 
 def failed_links(network: Network, words: Sequence[str]) -> Bools:

@@ -14,7 +14,7 @@ from suanwang.model.errors import SuanwangError
 from suanwang.steering.answer import Allocation, Answer, Budget
 from suanwang.steering.paths import Candidates, Links, tally
 from suanwang.steering.problem import BAD_PROBLEM, Aim, Bools, Floats, Ints, Problem
-from suanwang.steering.rows import Rows, build, factors, least
+from suanwang.steering.rows import Rows, build, factors
 from suanwang.steering.value import WHOLE, value_of
 
 PARTS = 4
@@ -84,7 +84,7 @@ def _fitted(rows: Rows, rate: Floats, room: Floats, free: Floats, mine: Bools) -
     link = factors(rows.paths.loads(tally(rows.path, rate, len(rows.paths)), len(room)), room)
     work = demands.work[rows.demand]
     end = factors(tally(rows.endpoint, rate * work, len(free)), free)
-    own = np.minimum(least(rows.paths, link)[rows.path], 1.0)
+    own = np.minimum(rows.paths.least(link)[rows.path], 1.0)
     own = np.minimum(own, np.where(work > 0, end[rows.endpoint], 1.0))
     if rows.problem.aim is Aim.CONCURRENT:
         return rate * float(own[rate > 0].min(initial=1.0))

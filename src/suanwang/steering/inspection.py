@@ -9,12 +9,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from suanwang.steering.answer import Allocation, Answer
+from suanwang.steering.legs import CHUNK, Legs, endpoint_load, link_load
 from suanwang.steering.nearest import admitted
-from suanwang.steering.problem import Aim, Bools, Disjoint, Floats, Ints, Limits, Problem
+from suanwang.steering.problem import Aim, Bools, Disjoint, Floats, Ints, Limits, Network, Problem
 from suanwang.steering.servable import budgets, metrics
 
 MOST_VIOLATIONS = 100
-CHUNK = 4_000_000
 
 
 @dataclass
@@ -33,34 +33,6 @@ class Findings:
     def say(self, text: str) -> None:
         """Note one thing."""
         self.add(np.zeros(1, np.int64), lambda _: text)
-
-
-@dataclass(frozen=True, eq=False)
-class Legs:
-    """The paths cut into legs: the used path of each, and its backup where it has one. Legs have at least one link."""
-
-    first: Ints
-    size: Ints
-    path: Ints
-    backup: Bools
-
-    @classmethod
-    def of(cls, starts: Ints, main: Ints) -> Legs:
-        """The legs of paths that begin at `starts` and have `main` links before their backup."""
-        count = len(main)
-        begin = np.stack([starts[:-1], starts[:-1] + main], axis=1).ravel()
-        end = np.stack([starts[:-1] + main, starts[1:]], axis=1).ravel()
-        kept = end > begin
-        path, backup = np.repeat(np.arange(count), 2), np.tile([False, True], count)
-        return cls(begin[kept], (end - begin)[kept], path[kept], backup[kept])
-
-    def sums(self, values: Floats, links: NDArray[np.int32], paths: int, backup: bool) -> Floats:
-        """(paths,) the sum of links' `values` along the used path, or along the backup, of each."""
-        total = np.zeros(paths)
-        mine = self.backup == backup
-        if len(self.first):
-            total[self.path[mine]] = np.add.reduceat(values[links], self.first)[mine]
-        return total
 
 
 def up_links(answer: Answer) -> Bools:
@@ -118,19 +90,6 @@ def inspect(problem: Problem, rows: Allocation, up: Bools, scale: float, toleran
     return found
 
 
-def link_load(problem: Problem, rows: Allocation) -> Floats:
-    """(L,) the load on each link."""
-    on_path = np.bincount(rows.path, weights=rows.rate, minlength=len(rows.paths.source))
-    each = np.repeat(on_path, np.diff(rows.paths.first))
-    return np.bincount(rows.paths.links, weights=each, minlength=len(problem.network.source)).astype(float)
-
-
-def endpoint_load(problem: Problem, rows: Allocation) -> Floats:
-    """(E,) the new load on each endpoint."""
-    work = rows.rate * problem.demands.work[rows.demand]
-    return np.bincount(rows.endpoint, weights=work, minlength=len(problem.endpoints.node)).astype(float)
-
-
 def _check_paths(problem: Problem, rows: Allocation, up: Bools, legs: Legs, found: Findings) -> None:
     network, paths = problem.network, rows.paths
     links, source, target = paths.links, network.source, network.target
@@ -141,7 +100,7 @@ def _check_paths(problem: Problem, rows: Allocation, up: Bools, legs: Legs, foun
     begins = np.zeros(len(links) + 1, bool)
     begins[legs.first] = True
     begins[-1] = True
-    broken = np.flatnonzero((target[links[:-1]] != source[links[1:]]) & ~begins[1:-1]) if len(links) else links[:0]
+    broken = _breaks(network, links, begins)
     at = np.searchsorted(paths.first, broken, "right") - 1
     found.add(np.unique(at), lambda path: f"path {path} from {ends(path)} is not connected")
     last = legs.first + legs.size - 1
@@ -151,13 +110,23 @@ def _check_paths(problem: Problem, rows: Allocation, up: Bools, legs: Legs, foun
     empty |= (paths.main == 0) & (np.diff(paths.first) > 0)
     found.add(np.flatnonzero(empty), lambda path: f"path {path} from {ends(path)} has no links")
     found.add(_looping(problem, rows, legs), lambda path: f"path {path} from {ends(path)} visits a node twice")
-    down = np.flatnonzero(~up[links])
+    down = np.flatnonzero(~up[links]) if not up.all() else links[:0]
     owner = np.searchsorted(paths.first, down, "right") - 1
     named = dict(zip(owner.tolist(), down.tolist(), strict=True))
     found.add(
         np.unique(owner),
         lambda path: f"path {path} from {ends(path)} uses {network.names[links[named[path]]]}, which is down",
     )
+
+
+def _breaks(network: Network, links: NDArray[np.int32], begins: Bools) -> Ints:
+    """Entries of `links` that end elsewhere than the next one begins, but where a leg `begins` with the next."""
+    found = []
+    for low in range(0, len(links) - 1, CHUNK):
+        high = min(low + CHUNK, len(links) - 1)
+        astray = network.target[links[low:high]] != network.source[links[low + 1 : high + 1]]
+        found.append(low + np.flatnonzero(astray & ~begins[low + 1 : high + 1]))
+    return np.concatenate([np.zeros(0, np.int64), *found])
 
 
 def _looping(problem: Problem, rows: Allocation, legs: Legs) -> Ints:

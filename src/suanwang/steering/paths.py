@@ -5,12 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from suanwang.steering.problem import ABSENT, Floats, Ints, Network
+
+if TYPE_CHECKING:
+    from suanwang.steering.tree import Tree
 
 Links = NDArray[np.int32]
 
@@ -71,44 +74,46 @@ class PathSet:
         """(len(links),) the path to which each entry of `links` belongs."""
         return np.repeat(np.arange(len(self)), np.diff(self.first))
 
+    @cached_property
+    def tree(self) -> tuple[Tree, Ints]:
+        """What the paths share stands once: a tree of beginnings, and the node (P,) at which each path ends."""
+        from suanwang.steering.tree import Tree  # what is compiled is loaded when it is needed
+
+        return Tree.of(self.source, self.first, self.links)
+
     def sums(self, values: Floats) -> Floats:
         """(P,) the sum of links' `values` (L,) along each path, backup included."""
-        from suanwang.steering import path_kernels
-
-        total = np.empty(len(self))
-        path_kernels.price_paths(0, len(self), self.first, self.links, values, total)
-        return total
+        tree, leaf = self.tree
+        return np.asarray(tree.sums(values)[leaf])
 
     def least(self, values: Floats) -> Floats:
         """(P,) the least of the links' `values` (L,) along each path, backup included; infinity for one of no links."""
-        from suanwang.steering import path_kernels
-
-        lowest = np.empty(len(self))
-        path_kernels.least_along(0, len(self), self.first, self.links, values, lowest)
-        return lowest
+        tree, leaf = self.tree
+        return np.asarray(tree.least(values)[leaf])
 
     def loads(self, rates: Floats, links: int) -> Floats:
         """(links,) the load of each link when `rates` (P,) flow on the paths."""
-        from suanwang.steering import path_kernels
-
-        load = np.zeros(links)
-        path_kernels.load_paths(0, len(self), self.first, self.links, rates, load)
-        return load
+        tree, leaf = self.tree
+        return tree.loads(tally(leaf, rates, len(tree)), links)
 
     def taken(self, chosen: Ints) -> PathSet:
         """The paths with these numbers only, in this order."""
-        from suanwang.steering import path_kernels  # what is compiled is loaded when it is needed
+        from suanwang.steering import path_kernels
 
         first = np.concatenate(([0], np.cumsum(np.diff(self.first)[chosen])))
         links = np.empty(first[-1], self.links.dtype)
         path_kernels.copy_paths(0, len(chosen), chosen, self.first, self.links, first, links)
-        return PathSet(
+        found = PathSet(
             source=self.source[chosen],
             target=self.target[chosen],
             first=first,
             links=links,
             main=self.main[chosen],
         )
+        if "tree" in self.__dict__:
+            tree, leaf = self.tree
+            found.__dict__["tree"] = tree, leaf[chosen]
+        return found
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -121,6 +126,23 @@ class Candidates:
 
     sets: tuple[PathSet, ...]
     complete: bool = False
+
+    @cached_property
+    def joined(self) -> tuple[PathSet, Ints]:
+        """All sets in one, and the number there of each set's first path."""
+        sets = self.sets
+        offset = np.concatenate(([0], np.cumsum([len(one) for one in sets]))).astype(np.int64)
+        if len(sets) == 1:
+            return sets[0], offset
+        starts = np.cumsum([0, *(len(one.links) for one in sets)])
+        firsts = [one.first[:-1] + start for one, start in zip(sets, starts[:-1], strict=True)]
+        return PathSet(
+            source=np.concatenate([one.source for one in sets]),
+            target=np.concatenate([one.target for one in sets]),
+            first=np.concatenate([*firsts, starts[-1:]]),
+            links=np.concatenate([one.links for one in sets]),
+            main=np.concatenate([one.main for one in sets]),
+        ), offset
 
     @cached_property
     def _keys(self) -> tuple[Ints, ...]:

@@ -11,16 +11,22 @@ import numpy as np
 from suanwang.model.errors import SuanwangError
 from suanwang.steering.answer import Answer
 from suanwang.steering.layout import layout
-from suanwang.steering.problem import BAD_PROBLEM, Floats, Ints
+from suanwang.steering.problem import BAD_PROBLEM, Bools, Floats, Ints
 
 FORMS = ("png", "svg")
 MOST_LABELS = 80
 MOST_NODES = 20_000
 INCHES = (11.0, 7.5)
 
+MOST_BUSY = 30
+"""Of how many nodes the names are looked for where not all have room."""
+
 COLOURS = ("#3b7dd8", "#35a8a0", "#7fbf4d", "#f2c230", "#ee7f2d", "#d7263d")
 """Of links from empty to full."""
+OVERFULL = "#5a0a3c"
 IDLE, DOWN, INK, PAPER = "#c9ced6", "#8a8f98", "#20242b", "#ffffff"
+BROKEN, BACKUP = (0, (3, 2)), (0, (0.7, 0.5))
+"""Dashes."""
 PATHS = ("#8e24aa", "#00695c", "#c2185b", "#5d4037", "#283593", "#827717")
 """Of the paths of the demand that is shown."""
 CHINESE = ("Noto Sans CJK SC", "Source Han Sans SC", "WenQuanYi Micro Hei", "WenQuanYi Zen Hei", "SimHei")
@@ -47,9 +53,9 @@ def draw(answer: Answer, target: str | Path | IO[bytes], highlight: int | None =
             "svg.hashsalt": "suanwang",
             "svg.fonttype": "path",
         }
-        with matplotlib.rc_context(settings):  # type: ignore[arg-type]
+        with matplotlib.rc_context(settings):
             figure: Any = Figure(figsize=INCHES, dpi=130, facecolor=PAPER)
-            axes = figure.add_axes((0.02, 0.03, 0.86, 0.87))
+            axes = figure.add_axes((0.02, 0.045, 0.86, 0.86))
             _Picture(answer, axes, highlight).draw()
             metadata = {"Date": None} if chosen == "svg" else {"Software": "suanwang"}
             figure.savefig(target, format=chosen, metadata=metadata)
@@ -86,6 +92,7 @@ class _Picture:
         if self.highlight is not None:
             self._paths(self.highlight)
         self._labels()
+        self._key()
         self._title()
 
     def _lines(self, links: Ints) -> Floats:
@@ -105,9 +112,9 @@ class _Picture:
         from matplotlib.colors import LinearSegmentedColormap, Normalize
 
         used = self.answer.utilisation
-        top = max(1.0, float(used[np.isfinite(used)].max(initial=0.0)))
-        scale = Normalize(0, top)
-        colours = LinearSegmentedColormap.from_list("utilisation", COLOURS)
+        over = bool((used > 1 + 1e-6).any())
+        scale = Normalize(0, 1)
+        colours = LinearSegmentedColormap.from_list("utilisation", COLOURS).with_extremes(over=OVERFULL)
         failed = self.answer.failed if len(self.answer.failed) else np.zeros(len(used), bool)
         capacity = np.where(np.isfinite(self.network.capacity), self.network.capacity, 0.0)
         largest = max(float(capacity.max(initial=0.0)), 1e-30)
@@ -115,7 +122,7 @@ class _Picture:
         groups = (
             (~failed & (self.answer.link_load <= 0), IDLE, "solid", 1),
             (~failed & (self.answer.link_load > 0), None, "solid", 2),
-            (failed, DOWN, (0, (3, 2)), 2),
+            (failed, DOWN, BROKEN, 2),
         )
         for chosen, colour, style, above in groups:
             # The fullest lie on top.
@@ -123,7 +130,8 @@ class _Picture:
             links = links[np.argsort(used[links], kind="stable")]
             if not len(links):
                 continue
-            shown = np.minimum(np.nan_to_num(used[links], posinf=top), top)
+            # What is full but for rounding is not overfull.
+            shown = np.where((used[links] > 1) & (used[links] <= 1 + 1e-6), 1.0, np.minimum(used[links], 2.0))
             self.axes.add_collection(
                 LineCollection(
                     list(self._lines(links)),
@@ -136,17 +144,19 @@ class _Picture:
             )
         figure = self.axes.figure
         bar_axes = figure.add_axes((0.905, 0.2, 0.016, 0.55))
-        bar = figure.colorbar(ScalarMappable(scale, colours), cax=bar_axes)
+        bar = figure.colorbar(ScalarMappable(scale, colours), cax=bar_axes, extend="max" if over else "neither")
         bar.set_label("load of link / capacity", color=INK, fontsize=9)
         bar.ax.yaxis.set_major_formatter(lambda value, _: f"{value:.0%}")
         bar.ax.tick_params(labelsize=8, color=INK)
         bar.outline.set_visible(False)
+        if over:
+            most = "over 100%" if np.isinf(used.max()) else f"up to {used.max():.0%}"
+            bar.ax.set_title(most, fontsize=8, color=OVERFULL, pad=8, loc="left")
 
     def _nodes(self) -> None:
         size = 34 if self.small else max(3.0, 2500 / len(self.place))
-        limited = np.isfinite(self.problem.endpoints.capacity)
         serving = np.zeros(len(self.place), bool)
-        serving[self.problem.endpoints.node[limited]] = True
+        serving[self.problem.endpoints.node[self._limited()]] = True
         for chosen, marker, more in ((~serving, "o", 1.0), (serving, "s", 1.6)):
             if chosen.any():
                 self.axes.scatter(
@@ -156,49 +166,117 @@ class _Picture:
 
     def _paths(self, demand: int) -> None:
         rows = self.answer.allocation
-        mine = np.flatnonzero(rows.demand == demand)
-        mine = mine[np.argsort(-rows.rate[mine], kind="stable")][: len(PATHS)]
+        mine = np.flatnonzero((rows.demand == demand) & (rows.rate > 0))
+        mine = mine[np.argsort(-rows.rate[mine], kind="stable")]
+        shown, left = mine[: len(PATHS)], mine[len(PATHS) :]
         handles = []
-        for colour, row in zip(PATHS, mine.tolist(), strict=False):
+        for number, (colour, row) in enumerate(zip(PATHS, shown.tolist(), strict=False)):
             path = int(rows.path[row])
-            told = f"{short(rows.rate[row])} to {self.problem.endpoint_name(int(rows.endpoint[row]))}"
+            told = f"{short(rows.rate[row])} to {self.problem.endpoint_name(int(rows.endpoint[row]))}{self._delay(row)}"
             (handle,) = self.axes.plot([], [], color=colour, linewidth=3, label=told)
             handles.append(handle)
-            # As a halo below the links, whose own colours stay seen.
-            for links, style in ((rows.paths.main_of(path), "-"), (rows.paths.backup_of(path), (0, (0.6, 0.6)))):
-                for line in self._lines(np.asarray(links, np.int64)):
-                    self.axes.plot(*line.T, color=colour, linewidth=11, alpha=0.5, zorder=1.5, linestyle=style)
+            # Halos below the links, whose own colours stay seen; where paths meet, each lies within the one before.
+            width = 18.0 - 2.6 * number
+            for links, style in ((rows.paths.main_of(path), "-"), (rows.paths.backup_of(path), BACKUP)):
+                self.axes.plot(
+                    *self._through(np.asarray(links, np.int64)), color=_paler(colour), linewidth=width,
+                    zorder=0.5 + 0.05 * number, linestyle=style, solid_joinstyle="round", solid_capstyle="round",
+                    dash_capstyle="butt",
+                )  # fmt: skip
+        if len(left):
+            (rest,) = self.axes.plot([], [], color="none", label=f"… {len(left)} more, {short(rows.rate[left].sum())}")
+            handles.append(rest)
         source = int(self.problem.demands.source[demand])
         ends = np.unique(self.problem.endpoints.node[rows.endpoint[mine]])
         self.axes.scatter(*self.place[source], s=110, c=INK, marker="o", zorder=5)
         if len(ends):
             self.axes.scatter(*self.place[ends].T, s=120, c=INK, marker="D", zorder=5)
+        asked = short(self.problem.demands.rate[demand])
+        title = f"{self.problem.demand_name(demand)}: {short(self.answer.served[demand])} of {asked}"
+        self.axes.legend(
+            handles=handles, loc=self._corner(), fontsize=8.5, frameon=True, framealpha=0.9, edgecolor=IDLE,
+            title=title, title_fontsize=9, alignment="left", borderaxespad=0.2,
+        )  # fmt: skip
+
+    def _delay(self, row: int) -> str:
+        """What a row of the allocation takes, if any latency is known."""
+        rows = self.answer.allocation
+        delay = self.network.latency_us[rows.paths.main_of(int(rows.path[row]))].sum()
+        delay += self.problem.endpoints.delay_us[rows.endpoint[row]]
+        return f", {delay / 1000:.3g} ms" if delay > 0 else ""
+
+    def _corner(self) -> str:
+        """The corner with the fewest nodes."""
+        self.axes.apply_aspect()
+        dots = self.axes.transAxes.inverted().transform(self.axes.transData.transform(self.place))
+        right, upper = dots[:, 0] > 0.72, dots[:, 1] > 0.75
+        left, lower = dots[:, 0] < 0.28, dots[:, 1] < 0.25
+        corners = {"upper left": upper & left, "lower left": lower & left, "lower right": lower & right,
+                   "upper right": upper & right}  # fmt: skip
+        return min(corners, key=lambda name: int(corners[name].sum()))
+
+    def _key(self) -> None:
+        """What shapes and lines mean, those that are there."""
+        from matplotlib.lines import Line2D
+
+        dot: dict[str, Any] = {"linestyle": "none", "markerfacecolor": PAPER, "markeredgecolor": INK}
+        marked = self.highlight is not None
+        down = self.answer.failed if len(self.answer.failed) else np.zeros(len(self.network.source), bool)
+        entries = [
+            (self._limited().any(), Line2D([], [], marker="s", label="endpoint of limited capacity", **dot)),
+            (marked, Line2D([], [], marker="o", label="source", **{**dot, "markerfacecolor": INK})),
+            (marked, Line2D([], [], marker="D", label="chosen endpoint", **{**dot, "markerfacecolor": INK})),
+            (self._backed(), Line2D([], [], color=INK, alpha=0.5, linewidth=5, linestyle=BACKUP, label="backup")),
+            (
+                ((self.answer.link_load <= 0) & ~down).any(),
+                Line2D([], [], color=IDLE, linewidth=2.5, label="idle link"),
+            ),
+            (down.any(), Line2D([], [], color=DOWN, linewidth=2.5, linestyle=BROKEN, label="link down")),
+        ]
+        handles = [handle for there, handle in entries if there]
         if handles:
-            asked = self.problem.demands.rate[demand]
-            self.axes.legend(
-                handles=handles, loc="lower left", fontsize=8.5, frameon=True, framealpha=0.9, edgecolor=IDLE,
-                title=f"{self.problem.demand_name(demand)}: {short(self.answer.served[demand])} of {short(asked)}",
-                title_fontsize=9, alignment="left",
+            self.axes.figure.legend(
+                handles=handles, loc="lower left", bbox_to_anchor=(0.02, 0.005), ncols=len(handles), fontsize=8,
+                frameon=False, labelcolor=INK, borderaxespad=0.2,
             )  # fmt: skip
+
+    def _limited(self) -> Bools:
+        """(E,) which endpoints have a capacity."""
+        return np.isfinite(self.problem.endpoints.capacity)
+
+    def _backed(self) -> bool:
+        """Whether a path that is shown has a backup."""
+        rows = self.answer.allocation
+        mine = rows.path[rows.demand == self.highlight] if self.highlight is not None else np.zeros(0, np.int64)
+        return bool((np.diff(rows.paths.first)[mine] > rows.paths.main[mine]).any())
+
+    def _through(self, links: Ints) -> Floats:
+        """(2, points) the way along links, one after the other."""
+        if not len(links):
+            return np.zeros((2, 0))
+        nodes = np.append(self.network.source[links], self.network.target[links[-1]])
+        return np.asarray(self.place[nodes].T)
 
     def _labels(self) -> None:
         """Names beside nodes, each where it covers no other name, node or, if it can be, link."""
-        wanted = list(range(len(self.place))) if self.small else []
+        from matplotlib.transforms import Bbox
+
+        carried = np.bincount(self.network.source, self.answer.link_load, len(self.place))
+        carried += np.bincount(self.network.target, self.answer.link_load, len(self.place))
+        wanted = np.argsort(-carried, kind="stable")[: MOST_LABELS if self.small else MOST_BUSY].tolist()
         if self.highlight is not None:
             rows = self.answer.allocation
             ends = self.problem.endpoints.node[rows.endpoint[rows.demand == self.highlight]]
             first = [int(self.problem.demands.source[self.highlight]), *np.unique(ends).tolist()]
             wanted = list(dict.fromkeys([*first, *wanted]))
-        if not wanted:
-            return
         self.axes.apply_aspect()
         dots = self.axes.transData.transform(self.place)
         points = self.axes.figure.dpi / 72
-        height = (8.5 if self.small else 10.0) * points
+        height = (8.5 if self.small else 7.5) * points
         middle = self._middles(dots)
         taken: list[tuple[float, float, float, float]] = []
         gap = 6 * points
-        frame = self.axes.bbox
+        frame = self.axes.figure.transFigure.transform_bbox(Bbox([[0.005, 0.04], [0.9, 0.91]]))
         for node in wanted:
             name = self.network.nodes[node]
             name = name if len(name) <= 24 else f"{name[:23]}…"
@@ -225,7 +303,7 @@ class _Picture:
             taken.append(box)
             at = self.axes.transData.inverted().transform((box[0], box[1] + height * 0.12))
             self.axes.text(
-                *at, name, fontsize=8.5 if self.small else 10.0, color=INK, va="baseline", ha="left", zorder=6,
+                *at, name, fontsize=8.5 if self.small else 7.5, color=INK, va="baseline", ha="left", zorder=6,
                 bbox={"facecolor": PAPER, "alpha": 0.6, "edgecolor": "none", "pad": 0.6},
             )  # fmt: skip
 
@@ -245,12 +323,17 @@ class _Picture:
         )
         told = (
             f"{answer.method}, {gap};  served {short(served)} of {short(asked)}"
-            f"  ({served / asked if asked else 1:.1%});"
+            f"  ({100 * served / asked if asked else 100:.4g} %);"
             f"  {len(self.network.nodes)} nodes, {len(self.network.source)} links"
         )
         if answer.failed.any():
             told += f", {int(answer.failed.sum())} down"
         self.axes.figure.text(0.03, 0.925, told, fontsize=9.5, color=DOWN)
+
+
+def _paler(colour: str) -> tuple[float, ...]:
+    """The colour half way to paper."""
+    return tuple(0.45 * int(colour[at : at + 2], 16) / 255 + 0.55 for at in (1, 3, 5))
 
 
 def _overlap(one: tuple[float, ...], other: tuple[float, ...]) -> bool:

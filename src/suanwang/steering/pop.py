@@ -7,7 +7,6 @@ great demands are split over several copies (section 4.2 there).
 from __future__ import annotations
 
 from dataclasses import replace
-from functools import partial
 
 import numpy as np
 from scipy import sparse
@@ -42,9 +41,14 @@ def solve(
         raise SuanwangError(BAD_PROBLEM, f"{parts} parts", "from 1 to 1024 will do")
     parts = max(1, min(parts, len(problem.demands)))
     dealt = deal(problem, parts, np.random.default_rng(budget.seed))
-    share = replace(budget, seconds=budget.seconds if budget.workers else budget.seconds / parts, workers=None)
-    one = partial(_part, problem, candidates, share, failed, present, parts)
-    each = list(budget.workers.map(one, dealt)) if budget.workers else [one(part) for part in dealt]
+
+    def one(number: int) -> tuple[Allocation, bool]:
+        # The n-th is to be done when n parts of the time are over, however many run side by side.
+        left = begun + budget.seconds * (number + 1) / parts - budget.clock()
+        share = replace(budget, seconds=max(left, 0.0), workers=None)
+        return _part(problem, candidates, share, failed, present, parts, dealt[number])
+
+    each = list(budget.workers.map(one, range(parts)) if budget.workers else map(one, range(parts)))
     allocation = together([found for found, _ in each])
     ended = budget.clock()
     counted = build(problem, candidates, failed).counted

@@ -7,7 +7,7 @@ Rates and capacities are in the unit of the file: bit/s in GraphML and `.graph`,
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -18,6 +18,7 @@ from suanwang.model.registry import nearest
 from suanwang.model.units import DURATION_UNITS, RATIO_UNITS, parse
 from suanwang.steering.columns import Part, Table, refuse, text_of
 from suanwang.steering.problem import (
+    ABSENT,
     BAD_PROBLEM,
     MOST_ENDPOINTS,
     MOST_LINKS,
@@ -37,6 +38,9 @@ from suanwang.topology.importing.repetita import read_graph
 SEPARATOR = "|"
 """Between names in one field: colours, risks, endpoints to choose from."""
 
+GREATEST = 1e12
+"""Of latencies in microseconds and of costs."""
+
 LINK_VALUES = {"latency_us": 0.0, "jitter_us": 0.0, "loss": 0.0, "availability": 1.0, "cost": 0.0}
 _LINK_COLUMNS = {
     **{name: name for name in ("capacity", *LINK_VALUES, "name", "domain", "colours", "risks")},
@@ -47,6 +51,8 @@ _ENDPOINT_COLUMNS = {
     **{name: name for name in ("name", "node", "capacity", "load", "delay", "cost", "committed", "service")},
     "delay_us": "delay",
 }
+_MAP_COLUMNS = {"node": "node", "name": "node", **{word: word for word in ("longitude", "latitude")}}
+_MAP_COLUMNS |= {"lon": "longitude", "x": "longitude", "lat": "latitude", "y": "latitude"}
 
 
 def read_topology(body: bytes, file: str) -> Network:
@@ -120,7 +126,7 @@ def _links(text: str, file: str) -> Network:
         parts.setdefault("capacity", []).append(part.numbers("capacity", infinite=True))
         for name, default in LINK_VALUES.items():
             if name in part.columns:
-                values = part.numbers(name, default=default)
+                values = part.numbers(name, default=default, most=GREATEST)
                 if name in ("loss", "availability") and (values > 1).any():
                     at = int(np.flatnonzero(values > 1)[0])
                     part.refuse(at, f"{name} is {values[at]:g}", "write a fraction of 1, as in 0.001")
@@ -151,10 +157,10 @@ def _links(text: str, file: str) -> Network:
         names=_link_names(names, table),
         domains=tuple(domains) or ("",),
         colours=tuple(groups["colours"]),
-        colour=np.array(colours, np.int64) if colours else None,
+        colour=np.array(colours, np.int64) if colours else ABSENT,
         risks=tuple(groups["risks"]),
-        risk_first=np.cumsum([0, *map(len, risks)], dtype=np.int64) if risks else None,
-        risk_of=np.array([one for each in risks for one in each], np.int64) if risks else None,
+        risk_first=np.cumsum([0, *map(len, risks)], dtype=np.int64) if risks else ABSENT,
+        risk_of=np.array([one for each in risks for one in each], np.int64) if risks else ABSENT,
         **whole,
     )
 
@@ -223,8 +229,8 @@ def read_endpoints(body: bytes, file: str, network: Network) -> Places:
         columns.setdefault("capacity", []).append(part.numbers("capacity", default=np.inf, infinite=True))
         columns.setdefault("committed", []).append(part.numbers("committed", default=0.0, infinite=True))
         columns.setdefault("delay_us", []).append(_delays(part))
-        for name in ("load", "cost"):
-            columns.setdefault(name, []).append(part.numbers(name, default=0.0))
+        for name, most in (("load", 1e30), ("cost", GREATEST)):
+            columns.setdefault(name, []).append(part.numbers(name, default=0.0, most=most))
         for row, service in enumerate(part.columns.get("service", ())):
             if service:
                 services.setdefault(service, []).append(part.first + row)
@@ -238,14 +244,28 @@ def _delays(part: Part) -> Floats:
     """Delays in microseconds, or with a unit."""
     texts = part.columns.get("delay")
     if texts is None or not any(text[-1:].isalpha() for text in texts):
-        return part.numbers("delay", default=0.0)
+        return part.numbers("delay", default=0.0, most=GREATEST)
     values = np.zeros(len(part))
     for row, text in enumerate(texts):
         try:
             values[row] = parse(text, DURATION_UNITS, "5ms") if text[-1:].isalpha() else float(text or 0)
+            if not 0 <= values[row] <= GREATEST:
+                raise ValueError(f"{text!r} is not from 0 to {GREATEST:g} us")
         except ValueError as problem:
             part.refuse(row, f"delay: {problem}", "write a duration, as in 5ms, or microseconds")
     return values
+
+
+def with_map(body: bytes, file: str, network: Network) -> Network:
+    """The network with the places of nodes that a table says: `node,longitude,latitude`. Raises BAD_PROBLEM."""
+    table = Table.of(text_of(body, file), file, _MAP_COLUMNS, ("node", "longitude", "latitude"))
+    nodes: dict[str, int] = {}
+    position = network.position.copy()
+    for part in table.parts(MOST_NODES):
+        at = part.coded("node", nodes, lambda name: node_number(name, network))
+        for axis, name in enumerate(("longitude", "latitude")):
+            position[at, axis] = part.numbers(name, least=-1e9, most=1e9)
+    return replace(network, position=position)
 
 
 def node_number(name: str, network: Network) -> int:
@@ -264,7 +284,12 @@ def read_classes(body: bytes, file: str) -> dict[str, Limits]:
     """Classes of limits in YAML: name -> latency, jitter, loss, availability, include, exclude, backup. Raises
     BAD_PROBLEM, MALFORMED.
     """
-    documents = read_text(text_of(body, file), file)
+    try:
+        documents = read_text(text_of(body, file), file)
+    except SuanwangError as problem:
+        # The reader is that of resources: what it advises is about those.
+        hint = problem.hint if "apiVersion" not in problem.hint else "write gold: {latency: 20ms}"
+        raise SuanwangError(problem.code, problem.message, hint, problem.place) from None
     if len(documents) != 1:
         refuse(f"{len(documents)} documents where one must be", "write gold: {latency: 20ms}", file)
     found = {}

@@ -215,9 +215,9 @@ class _Demands:
                     at = int(wrong[0])
                     part.refuse(at, f"{name} is {part.columns[name][at]!r}", f"a whole number below {most}")
                 found[name] = values.astype(np.int64)
-        for name in ("weight", "work"):
+        for name, greatest in (("weight", 1e9), ("work", 1e12)):
             if name in part.columns:
-                found[name] = part.numbers(name, default=1.0)
+                found[name] = part.numbers(name, default=1.0, most=greatest)
         if "splittable" in part.columns:
             found["splittable"] = part.coded("splittable", self.truths, _truth) == 1
         if "limits" in part.columns:

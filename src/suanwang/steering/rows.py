@@ -54,6 +54,7 @@ class Rows:
             links = links[np.repeat(self.paths.first[self.path] - starts[:-1], sizes) + np.arange(starts[-1])]
         matrix = sparse.csc_matrix((np.ones(len(links)), links, starts), shape=(len(self.capacity), len(self)))
         if (self.paths.main != np.diff(self.paths.first)).any():
+            matrix = matrix.copy()  # what follows sorts in place, and these may be the paths' own links
             matrix.sum_duplicates()
         return matrix.tocsr()
 
@@ -75,7 +76,7 @@ class Rows:
         """(N,) the most that each row can carry on the empty network, its demand's rate not considered."""
         work, free = self.problem.demands.work[self.demand], self.problem.endpoints.free[self.endpoint]
         at_end = np.divide(free, work, out=np.full(len(self), np.inf), where=work > 0)
-        return np.asarray(np.minimum(least(self.paths, self.capacity)[self.path], at_end))
+        return np.asarray(np.minimum(self.paths.least(self.capacity)[self.path], at_end))
 
     @cached_property
     def delay(self) -> Floats:
@@ -98,6 +99,23 @@ class Rows:
         if not self.problem.by_priority:
             return np.zeros(len(self.problem.demands), np.int64)
         return np.asarray(np.unique(self.problem.demands.priority, return_inverse=True)[1], np.int64)
+
+    @cached_property
+    def allowance(self) -> Floats:
+        """(E,) the load that may be added at each endpoint free of charge though the endpoint has a price."""
+        ends = self.problem.endpoints
+        if self.problem.aim is not Aim.MIN_COST:
+            return np.zeros(len(ends.node))
+        return np.where(ends.cost > 0, np.minimum(np.maximum(ends.committed - ends.load, 0.0), ends.free), 0.0)
+
+    def loads(self, rate: Floats) -> tuple[Floats, Floats]:
+        """The loads of links (L,) and endpoints (E,) at these rates (N,)."""
+        count = len(self.problem.endpoints.node)
+        if not rate.any():
+            return np.zeros(len(self.capacity)), np.zeros(count)
+        flow = tally(self.path, rate, len(self.paths))
+        work = rate * self.problem.demands.work[self.demand]
+        return self.paths.loads(flow, len(self.capacity)), tally(self.endpoint, work, count)
 
     @cached_property
     def conflicts(self) -> tuple[Ints, Ints]:
@@ -142,26 +160,31 @@ class Rows:
     def allocation(self, rate: Floats) -> Allocation:
         """The rows that carry something at these rates (N,), as an allocation."""
         used = np.flatnonzero(rate > 1e-12 * self.problem.demands.rate[self.demand])
-        chosen, path = np.unique(self.path[used], return_inverse=True)
+        marks = np.zeros(len(self.paths), bool)
+        marks[self.path[used]] = True
         return Allocation(
-            paths=self.paths.taken(chosen),
+            paths=self.paths.taken(np.flatnonzero(marks)),
             demand=self.demand[used],
             endpoint=self.endpoint[used],
-            path=np.asarray(path, np.int64),
+            path=(np.cumsum(marks) - 1)[self.path[used]],
             rate=rate[used],
         )
 
-    def feasible(self, rate: Floats) -> Floats:
-        """(N,) these rates made true to rates, capacities and zero: what a tolerance let through is scaled down."""
+    def feasible(self, rate: Floats, taken: Floats | None = None) -> Floats:
+        """(N,) these rates scaled down to what demands, links and endpoints have room for, beside what is `taken`."""
+        demands, ends = self.problem.demands, self.problem.endpoints
         rate = np.where(rate > 0, rate, 0.0)
-        demands = self.problem.demands
-        rate = rate * factors(tally(self.demand, rate, len(demands)), demands.rate)[self.demand]
-        link = factors(self.over_links @ rate, self.capacity)
-        end = factors(self.at_endpoints @ rate, self.problem.endpoints.free)
-        work = demands.work[self.demand]
-        return rate * np.minimum(
-            np.minimum(least(self.paths, link)[self.path], 1.0), np.where(work > 0, end[self.endpoint], 1.0)
-        )
+        taken = np.zeros(len(self)) if taken is None else taken
+        wanted = demands.rate - tally(self.demand, taken, len(demands))
+        rate *= factors(tally(self.demand, rate, len(demands)), wanted)[self.demand]
+        links, endpoints = self.loads(rate)
+        used_links, used_ends = self.loads(taken)
+        link, end = factors(links, self.capacity - used_links), factors(endpoints, ends.free - used_ends)
+        if (link < 1).any():
+            rate *= np.minimum(self.paths.least(link)[self.path], 1.0)
+        if (end < 1).any():
+            rate *= np.where(demands.work[self.demand] > 0, end[self.endpoint], 1.0)
+        return rate
 
 
 def build(
@@ -174,7 +197,7 @@ def build(
     capacity = problem.network.capacity.copy()
     if failed is not None:
         capacity[failed] = 0.0
-    paths, offset = _joined(candidates)
+    paths, offset = candidates.joined
     alive = paths.least(capacity) > 0
     choices = np.diff(demands.choice_first)[demands.choice]
     choices[demands.rate <= 0] = 0
@@ -233,25 +256,18 @@ def overlap(present: Allocation, paths: PathSet, demand: Ints, endpoint: Ints, p
     return was, np.where(same, 0.0, present.rate)
 
 
-def least(paths: PathSet, values: Floats) -> Floats:
-    """(P,) the least of the links' `values` (L,) along each path, backup included; infinity for a path of no links."""
-    lowest = np.full(len(paths), np.inf)
-    filled = np.diff(paths.first) > 0
-    if filled.any():
-        lowest[filled] = np.minimum.reduceat(values[paths.links], paths.first[:-1][filled])
-    return lowest
-
-
 def main_sums(paths: PathSet, values: Floats) -> Floats:
     """(P,) the sum of the links' `values` (L,) along the path that is used."""
+    if (paths.main == np.diff(paths.first)).all():
+        return paths.sums(values)
     total = np.concatenate(([0.0], np.cumsum(values[paths.links])))
     return np.asarray(total[paths.first[:-1] + paths.main] - total[paths.first[:-1]])
 
 
 def factors(load: Floats, room: Floats) -> Floats:
     """By what to multiply loads so that they keep within their room: 1 or less."""
-    over = load > room
-    return np.divide(room, load, out=np.ones(len(load)), where=over)
+    room = np.maximum(room, 0.0)
+    return np.divide(room, load, out=np.ones(len(load)), where=load > room)
 
 
 def _slowest(paths: PathSet, latency: Floats) -> Floats:
@@ -262,24 +278,6 @@ def _slowest(paths: PathSet, latency: Floats) -> Floats:
 def _within(count: int, what: str) -> None:
     if count > MOST_ROWS:
         raise SuanwangError(BAD_PROBLEM, f"{count} {what} are more than {MOST_ROWS}", "add up small demands")
-
-
-def _joined(candidates: Candidates) -> tuple[PathSet, Ints]:
-    """All sets in one, and the number of each set's first path."""
-    sets = candidates.sets
-    offset = np.concatenate(([0], np.cumsum([len(one) for one in sets]))).astype(np.int64)
-    if len(sets) == 1:
-        return sets[0], offset
-    starts = np.cumsum([0, *(len(one.links) for one in sets)])
-    return PathSet(
-        source=np.concatenate([one.source for one in sets]),
-        target=np.concatenate([one.target for one in sets]),
-        first=np.concatenate(
-            [*(one.first[:-1] + start for one, start in zip(sets, starts[:-1], strict=True)), starts[-1:]]
-        ),
-        links=np.concatenate([one.links for one in sets]),
-        main=np.concatenate([one.main for one in sets]),
-    ), offset
 
 
 def _mixed(values: NDArray[np.uint64]) -> NDArray[np.uint64]:

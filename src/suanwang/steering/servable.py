@@ -11,13 +11,17 @@ from collections.abc import Iterator
 import numpy as np
 from scipy.sparse.csgraph import dijkstra
 
-from suanwang.steering.nearest import admitted, matrix
-from suanwang.steering.problem import Bools, Disjoint, Floats, Limits, Network, Problem
+from suanwang.steering.nearest import admitted, cheapest, matrix
+from suanwang.steering.problem import Bools, Disjoint, Floats, Ints, Limits, Network, Problem
 
 STEPS = 20_000
 """How many links a search follows before it gives up."""
 
 ROUNDING = 1e-9
+CLOSED = 1e200
+"""What an endpoint without room costs."""
+LATENCY = 1
+"""Its place after hops."""
 
 
 def metrics(network: Network) -> Floats:
@@ -34,6 +38,29 @@ def budgets(limits: Limits, delay_us: float = 0.0) -> Floats:
         loss, availability = -np.log1p(-limits.loss), -np.log(limits.availability)
     allowed = np.array([limits.latency_us - delay_us, limits.jitter_us, loss, availability])
     return np.where(allowed < 0, -1.0, allowed * (1 + ROUNDING))
+
+
+def surely(problem: Problem, up: Bools, which: Ints) -> tuple[Bools, Bools]:
+    """For the demands `which`, many at once: whether each limit alone can be kept over links that are `up`, and whether
+    that settles it, as it does unless there are several limits or a backup.
+    """
+    network, demands, ends = problem.network, problem.demands, problem.endpoints
+    usable = up & (network.capacity > 0)
+    full = np.where(ends.free > 0, 0.0, CLOSED)
+    can = demands.rate[which] > 0
+    settled = np.ones(len(which), bool)
+    values = np.vstack([np.ones(len(up)), metrics(network)])
+    for number in np.unique(demands.limit[which]).tolist():
+        limits = demands.limits[number]
+        mine = demands.limit[which] == number
+        allowed = np.concatenate(([CLOSED / 1e9], budgets(limits)))
+        limited = np.flatnonzero(np.isfinite(allowed))
+        for column in limited.tolist():
+            fixed = ends.delay_us if column == LATENCY else np.zeros(len(full))
+            least = cheapest(problem, usable, values[column], full, fixed, which=which[mine])
+            can[mine] &= least[which[mine]] <= allowed[column]
+        settled[mine] = len(limited) <= 2 and limits.backup is Disjoint.NONE
+    return can, settled | ~can
 
 
 def servable(problem: Problem, up: Bools, demand: int) -> bool | None:

@@ -13,7 +13,9 @@ from suanwang.model.registry import nearest
 from suanwang.steering.columns import Table, text_of
 from suanwang.steering.problem import BAD_PROBLEM, MOST_LINKS, Network
 
-MEASURED = ("capacity", "latency_us", "jitter_us", "loss", "availability", "cost")
+MOST = {"capacity": 1e30, "latency_us": 1e12, "jitter_us": 1e12, "loss": 1.0, "availability": 1.0, "cost": 1e12}
+"""What may be measured, and how much at most; loss and availability are fractions."""
+MEASURED = tuple(MOST)
 
 
 def read_telemetry(body: bytes, file: str, network: Network) -> dict[str, dict[str, float]]:
@@ -28,15 +30,9 @@ def read_telemetry(body: bytes, file: str, network: Network) -> dict[str, dict[s
         for name in part.columns:
             if name == "link":
                 continue
-            values = part.numbers(name, least=-1.0, default=-1.0, infinite=name == "capacity")
-            wrong = np.array([bool(text) for text in part.columns[name]]) & (values < 0)
-            wrong |= (values > 1) if name in ("loss", "availability") else False
-            if wrong.any():
-                at = int(np.flatnonzero(wrong)[0])
-                part.refuse(at, f"{name} is {part.columns[name][at]!r}", "loss and availability are fractions of 1")
-            for link, value in zip(part.columns["link"], values.tolist(), strict=True):
-                if value >= 0:
-                    found.setdefault(link, {})[name] = value
+            values = part.numbers(name, default=np.nan, infinite=name == "capacity", most=MOST[name])
+            for at in np.flatnonzero(~np.isnan(values)).tolist():
+                found.setdefault(part.columns["link"][at], {})[name] = float(values[at])
     return found
 
 

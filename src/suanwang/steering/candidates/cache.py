@@ -8,15 +8,15 @@ from typing import Any
 
 import numpy as np
 
-from suanwang.steering.candidates.bulk import path_set
 from suanwang.steering.candidates.pairs import pairs_of
 from suanwang.steering.candidates.shortest import MOST_LABELS
 from suanwang.steering.paths import Candidates, PathSet
 from suanwang.steering.problem import Bools, Demands, Disjoint, Endpoints, Floats, Network
+from suanwang.steering.tree import Tree
 
-VERSION = b"suanwang candidates 1\n"
+VERSION = b"suanwang candidates 2\n"
 _HEAD = struct.Struct("<IQ?")
-_SET = struct.Struct("<QQ")
+_SET = struct.Struct("<QQQ")
 
 
 class Unusable(ValueError):
@@ -62,12 +62,10 @@ def to_bytes(candidates: Candidates, key: bytes) -> bytes:
     """Candidates, under their key."""
     parts: list[bytes] = [_HEAD.pack(len(key), len(candidates.sets), candidates.complete), key]
     for paths in candidates.sets:
-        wide = len(paths.links) and int(paths.links.max()) > np.iinfo(np.int16).max
-        parts.append(_SET.pack(len(paths), len(paths.links)))
-        for array in (paths.source, paths.target, np.diff(paths.first), paths.main):
+        tree, leaf = paths.tree
+        parts.append(_SET.pack(len(paths), len(tree), len(tree.starts)))
+        for array in (paths.source, paths.target, leaf, paths.main, tree.parent, tree.link, tree.starts):
             parts.append(array.astype("<i4").tobytes())
-        parts.append(b"\4" if wide else b"\2")
-        parts.append(paths.links.astype("<i4" if wide else "<i2").tobytes())
     body = b"".join(parts)
     return b"".join((VERSION, hashlib.blake2b(body, digest_size=32).digest(), body))
 
@@ -99,26 +97,33 @@ class _Reader:
         self.at += size
         return self.data[self.at - size : self.at]
 
-    def numbers(self, count: int, kind: str, limit: int) -> Any:
+    def numbers(self, count: int, kind: str, limit: int, least: int = 0) -> Any:
         width = np.dtype(kind).itemsize
         if count * width > len(self.data) - self.at:
             raise Unusable("the candidates end too early")
         values = np.frombuffer(self.data, kind, count, self.at)
         self.at += count * width
-        if count and (values.min() < 0 or values.max() >= limit):
+        if count and (values.min() < least or values.max() >= limit):
             raise Unusable("the candidates hold a number that means nothing here")
         return values
 
 
 def _read(reader: _Reader, network: Network) -> PathSet:
-    paths, entries = _SET.unpack(reader.take(_SET.size))
-    nodes, links = len(network.nodes), len(network.source)
-    source = reader.numbers(paths, "<i4", nodes).astype(np.int64)
-    target = reader.numbers(paths, "<i4", nodes).astype(np.int64)
-    sizes = reader.numbers(paths, "<i4", 2 * nodes).astype(np.int64)
-    main = reader.numbers(paths, "<i4", nodes + 1).astype(np.int64)
-    flat = reader.numbers(entries, "<i4" if reader.take(1) == b"\4" else "<i2", max(links, 1)).astype(np.int32)
-    if sizes.sum() != entries or (main > sizes).any():
+    count, size, runs = _SET.unpack(reader.take(_SET.size))
+    nodes = len(network.nodes)
+    source = reader.numbers(count, "<i4", nodes).astype(np.int64)
+    target = reader.numbers(count, "<i4", nodes).astype(np.int64)
+    leaf = reader.numbers(count, "<i4", size).astype(np.int64)
+    main = reader.numbers(count, "<i4", nodes + 1).astype(np.int64)
+    parent = reader.numbers(size, "<i4", size)
+    link = reader.numbers(size, "<i4", len(network.source), least=-1)
+    starts = reader.numbers(runs, "<i4", size + 1).astype(np.int64)
+    tree = Tree(parent=parent, link=link, starts=starts)
+    if not tree.sound():
         raise Unusable("the candidates' parts don't fit together")
-    found = path_set(source, target, sizes, flat)
-    return PathSet(source=found.source, target=found.target, first=found.first, links=flat, main=main)
+    first, links = tree.unrolled(leaf)
+    if (main > np.diff(first)).any():
+        raise Unusable("the candidates' parts don't fit together")
+    found = PathSet(source=source, target=target, first=first, links=links, main=main)
+    found.__dict__["tree"] = tree, leaf
+    return found

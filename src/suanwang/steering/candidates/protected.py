@@ -40,9 +40,9 @@ def protected(
     fewer because the search was stopped.
     """
     groups = _groups(network, search.graph, backup)
-    alone = np.flatnonzero(pairs.source == pairs.target)
-    rows = [shortest(search, pairs.taken(alone), bound[alone], 1, workers).paths]
-    twins = _twins(network, links, search.length, pairs, backup, workers)
+    alone = pairs.source == pairs.target
+    rows = [shortest(search, pairs.taken(np.flatnonzero(alone)), bound[alone], 1, workers).paths]
+    twins = _twins(network, links, search.length, pairs.taken(np.flatnonzero(~alone)), backup, workers)
     if backup is not Disjoint.RISK and not bound.shape[1]:
         rows.append(twins)
     key = pairs.source << 32 | pairs.target

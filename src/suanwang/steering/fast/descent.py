@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
@@ -11,8 +11,8 @@ from suanwang.steering.fast.newton import Descent
 from suanwang.steering.fast.table import Table
 from suanwang.steering.problem import Floats
 
-SAMPLE = 12_000
-"""Demands that stand for all, in early stages and in Hessians."""
+SAMPLE = 8
+"""How many demands, for each price that is looked for, stand for all in early stages."""
 
 STAGE = 0.2
 """By what smoothness is multiplied from one stage to the next, at least."""
@@ -27,19 +27,17 @@ NEAR = 0.6
 """Utilisation from which on a link's price is looked for."""
 
 OVER = 1.001
+"""Utilisation above which a link that was taken to be far from its capacity is looked at after all."""
+
+AHEAD = 0.7
+"""How far to follow the line through the prices of two stages, on the way to the next."""
 
 
-@dataclass(frozen=True, kw_only=True, eq=False)
-class Found:
-    """Prices of links (L,) and endpoints (E,), the smoothness they are best for, and the dual's value there; `level` is
-    the greatest utilisation where demands must be served.
-    """
+class Found(NamedTuple):
+    """Prices of links (L,) and of endpoints that have a limit (E,)."""
 
     link: Floats
     end: Floats
-    smooth: float
-    dual: float
-    level: float
 
 
 def prices(
@@ -62,8 +60,10 @@ def prices(
     ladder = FIRST * unit * (last / (FIRST * unit)) ** (np.arange(stages + 1) / stages)
     coarse = ladder[:-1][ladder[:-1] > LAST_SAMPLED * unit] if search.sample is not table else ladder[:0]
     for smooth in coarse:
+        search.ahead(float(smooth))
         search.settle_sample(float(smooth))
     for smooth in ladder[len(coarse) :]:
+        search.ahead(float(smooth))
         search.settle(float(smooth), over if smooth == ladder[-1] else np.inf)
         if out_of_time():
             break
@@ -79,10 +79,10 @@ class _Search:
         self.capacity = np.concatenate([table.capacity, table.room])
         self.base = np.zeros(len(self.capacity)) if base is None else base
         self.weight = np.full(len(self.capacity), table.rate.sum() / len(self.capacity))
-        self.sample = table.sample(SAMPLE, np.random.default_rng(seed))
+        self.before: tuple[float, Floats] | None = None
+        self.sample = table.sample(500 + SAMPLE * len(self.capacity), np.random.default_rng(seed))
         self.load = self.base
         self.smooth = self.level = 0.0
-        self.dual = np.inf
         if slack:
             self.unit = float(table.value.max(initial=0.0))
             self.price = FIRST * self.unit * self.weight / self.capacity
@@ -91,12 +91,21 @@ class _Search:
             # Where all are served without a link or an endpoint that counts, any unit will do.
             self.unit = float(table.rate @ _shortest(table, self.price)) / float(table.rate.sum()) or 1.0
 
+    def ahead(self, smooth: float) -> None:
+        """Go on along the line through the prices of the last two stages."""
+        before, self.before = self.before, (self.smooth, self.price)
+        if before is not None and before[0] > 0:
+            slope = (self.price - before[1]) / (self.smooth - before[0])
+            least = smooth / self.smooth * self.price
+            self.price = np.maximum(self.price + AHEAD * slope * (smooth - self.smooth), least)
+            if not self.slack:
+                self.price = self.price / float(self.capacity @ self.price)
+
     def settle_sample(self, smooth: float) -> None:
         """Settle the sample, over all links."""
         descent = Descent(self.sample, self.slack, self.weight, self.base)
-        here = descent.settle(self.price, smooth, self.sample, self.out_of_time)
+        here = descent.settle(self.price, smooth, self.out_of_time)
         self.price, self.load, self.smooth, self.level = here.price, here.load, smooth, descent.level
-        self.dual = here.exact
 
     def settle(self, smooth: float, over: float) -> None:
         """Settle all demands, over the links that matter; more come in while they turn out to be too full."""
@@ -108,18 +117,17 @@ class _Search:
         while True:
             links = np.flatnonzero(near[: self.split])
             some = self.table if near.all() else self.table.only(links)
-            few = some if self.sample is self.table else self.sample if near.all() else self.sample.only(links)
             descent = Descent(some, self.slack, self.weight[near], self.base[near])
             descent.level = self.level
             start = self.price[near]
             start = start if self.slack else start / float(self.capacity[near] @ start)
-            here = descent.settle(start, smooth, few, self.out_of_time, over)
+            here = descent.settle(start, smooth, self.out_of_time, over)
             self.price = np.zeros(len(near))
             self.price[near] = here.price
             self.table.share[:], self.table.worth[:] = some.share, some.worth
             rate = some.share * self.table.of_rows(self.table.rate)
             self.load = np.concatenate(self.table.loads(rate)) + self.base
-            self.smooth, self.dual, self.level = smooth, here.exact, descent.level
+            self.smooth, self.level = smooth, descent.level
             ceiling = self.capacity if self.slack else self.level * self.capacity
             new = ~near & (self.load > OVER * ceiling)
             # Others keep a small price, so that they may come in later.
@@ -131,18 +139,12 @@ class _Search:
 
     def found(self) -> Found:
         """What was found."""
-        return Found(
-            link=self.price[: self.split],
-            end=self.price[self.split :],
-            smooth=self.smooth,
-            dual=self.dual,
-            level=self.level,
-        )
+        return Found(self.price[: self.split], self.price[self.split :])
 
 
 def _shortest(table: Table, price: Floats) -> Floats:
     """(D,) the least price at which each demand can be served."""
-    each = table.path_prices(price[: len(table.capacity)])[table.path]
+    each = table.tree.sums(price[: len(table.capacity)])[table.node]
     at = table.end >= 0
     each = each + np.where(at, price[len(table.capacity) :][table.end] if at.any() else 0.0, 0.0)
     least = np.zeros(len(table))

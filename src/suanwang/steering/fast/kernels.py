@@ -22,8 +22,14 @@ else:
 NEGLIGIBLE = 1e-7
 """A share of a demand that is taken for nothing."""
 
-STEP = 0.95
-"""How much of the way to 0 anything may go in one step."""
+SLIGHT = 1e-6
+"""Of how a demand answers to prices, a share that is left out: slopes need not be exact."""
+
+CLOSE = 1e-5
+"""The last step of that search, as a share; what remains is its square."""
+
+GOLDEN = 0.6180339887498949
+"""Multiples of this, modulo 1, are spread evenly (van der Corput 1935; Weyl 1916)."""
 
 MOST_STEPS = 60
 """Of the search for one demand's worth; it ends after four or five."""
@@ -34,12 +40,12 @@ def choose(  # type: ignore[no-untyped-def]
     low,
     high,
     first,
-    path,
+    node,
     end,
     rate,
     work,
     value,
-    path_price,
+    price,
     end_price,
     smooth,
     slack,
@@ -53,24 +59,31 @@ def choose(  # type: ignore[no-untyped-def]
 
     Demand i shares itself out over its rows r and, if `slack`, over not being served, so as to make the sum of share x
     (value - price) + smooth x log(share) greatest: share[r] = smooth / (worth[i] - v[r]), where worth[i] is such that
-    the shares add up to 1. Adds rates to `flow` (by path) and `end_load`; `out` gets the sums of the smoothed optimum,
-    of the exact one, and of value x rate.
+    the shares add up to 1. Adds rates to `flow` (by node of the tree of paths) and `end_load`; `out` gets the sum of
+    the smoothed optima.
     """
-    smoothed = exact = earned = 0.0
+    smoothed = 0.0
     for i in range(low, high):
         begin, stop = first[i], first[i + 1]
         if begin == stop:
             continue
         best = 0.0 if slack else -1e300
+        second = -1e300
         for r in range(begin, stop):
-            v = value[r] - path_price[path[r]]
+            v = value[r] - price[node[r]]
             if end[r] >= 0:
                 v -= end_price[end[r]] * work[i]
             share[r] = v
-            best = max(best, v)
-        exact += rate[i] * best
+            if v > best:
+                best, second = v, best
+            else:
+                second = max(second, v)
+        # With two choices there is a formula; with more, the two best are a start from below.
         over = smooth
-        for _ in range(MOST_STEPS):
+        if second > -1e300:
+            over -= 0.5 * (best - second)
+            over += np.sqrt(smooth * smooth + 0.25 * (best - second) * (best - second))
+        for _ in range(MOST_STEPS if stop - begin + slack > 2 else 0):
             total = slope = 0.0
             if slack:
                 inverse = 1.0 / (best + over)
@@ -82,7 +95,7 @@ def choose(  # type: ignore[no-untyped-def]
                 slope += smooth * inverse * inverse
             step = (total - 1.0) * total / slope
             over += step
-            if step < 1e-8 * over:
+            if step < CLOSE * over:
                 break
         worth[i] = best + over
         # Sum of share x v + smooth x log(share), with one logarithm for many rows.
@@ -100,15 +113,26 @@ def choose(  # type: ignore[no-untyped-def]
                 product = 1.0
             if q > NEGLIGIBLE:
                 x = rate[i] * q
-                earned += value[r] * x
-                flow[path[r]] += x
+                flow[node[r]] += x
                 if end[r] >= 0:
                     end_load[end[r]] += x * work[i]
         here += smooth * np.log(product)
         smoothed += rate[i] * here
     out[0] += smoothed
-    out[1] += exact
-    out[2] += earned
+
+
+@njit(cache=True, nogil=True)
+def answer(low, high, first, rate, share, worth, smooth, slack, out):  # type: ignore[no-untyped-def]
+    """`out[i]`: how much demand i answers to prices; next to nothing where its choice is clear."""
+    for i in range(low, high):
+        rest = smooth / worth[i] if slack else 0.0
+        whole = rest * rest
+        fourth = whole * whole
+        for r in range(first[i], first[i + 1]):
+            square = share[r] * share[r]
+            whole += square
+            fourth += square * square
+        out[i] = rate[i] * (whole * whole - fourth) / whole if whole > 0.0 else 0.0
 
 
 @njit(cache=True, nogil=True)
@@ -116,7 +140,7 @@ def curve(  # type: ignore[no-untyped-def]
     low,
     high,
     first,
-    path,
+    node,
     end,
     rate,
     work,
@@ -124,18 +148,27 @@ def curve(  # type: ignore[no-untyped-def]
     worth,
     smooth,
     slack,
-    path_first,
-    links,
+    answers,
+    level,
+    parent,
+    link,
     link_place,
     end_place,
     matrix,
 ):
-    """Add to the lower half of `matrix` how loads fall as prices rise, for links and endpoints that have a place."""
+    """Add to the lower half of `matrix` how loads fall as prices rise, for links and endpoints that have a place.
+
+    Demands that answer less than `level` stand for others like them: each is taken with a chance in proportion to its
+    answer, and counts as much more.
+    """
     width = matrix.shape[0]
     amount = np.zeros(width)
     touched = np.empty(width, np.int64)
     place = np.empty(width + 1, np.int64)
     for i in range(low, high):
+        if answers[i] <= 0.0 or answers[i] < level * ((i * GOLDEN) % 1.0):
+            continue
+        amplified = rate[i] * max(1.0, level / answers[i]) / smooth
         whole = 0.0
         if slack:
             rest = smooth / worth[i]
@@ -145,18 +178,20 @@ def curve(  # type: ignore[no-untyped-def]
         seen = 0
         for r in range(first[i], first[i + 1]):
             square = share[r] * share[r]
-            if square < 1e-9 or whole - square < 1e-6 * whole:
+            if square < SLIGHT * whole:
                 continue
             count = 0
-            for at in range(path_first[path[r]], path_first[path[r] + 1]):
-                number = link_place[links[at]]
+            at = node[r]
+            while at > 0:
+                number = link_place[link[at]]
                 if number >= 0:
                     place[count] = number
                     count += 1
+                at = parent[at]
             last = -1
             if end[r] >= 0 and end_place[end[r]] >= 0:
                 last = end_place[end[r]]
-            weight = rate[i] * square / smooth
+            weight = amplified * square
             for x in range(count):
                 a = place[x]
                 if amount[a] == 0.0:
@@ -177,7 +212,7 @@ def curve(  # type: ignore[no-untyped-def]
                 for y in range(count):
                     matrix[last, place[y]] += weight * work[i]
                 matrix[last, last] += weight * work[i] * work[i]
-        weight = rate[i] / (smooth * whole)
+        weight = amplified / whole
         for x in range(seen):
             a = touched[x]
             scaled = amount[a] * weight
@@ -189,22 +224,6 @@ def curve(  # type: ignore[no-untyped-def]
                     matrix[b, a] -= scaled * amount[b]
         for x in range(seen):
             amount[touched[x]] = 0.0
-
-
-@njit(cache=True, nogil=True)
-def shrink(  # type: ignore[no-untyped-def]
-    low, high, first, path, end, path_first, links, link_factor, end_factor, rate
-):
-    """Multiply the rate of each row of the demands by the least factor of its links and endpoint."""
-    for i in range(low, high):
-        for r in range(first[i], first[i + 1]):
-            if rate[r] > 0.0:
-                factor = 1.0
-                if end[r] >= 0:
-                    factor = min(factor, end_factor[end[r]])
-                for at in range(path_first[path[r]], path_first[path[r] + 1]):
-                    factor = min(factor, link_factor[links[at]])
-                rate[r] *= factor
 
 
 @njit(cache=True, nogil=True)

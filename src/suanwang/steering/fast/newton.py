@@ -8,9 +8,10 @@ rows leave a system in the few hundred links and endpoints that are near their c
 stages; what remains of it is the gap. This is path following by a dual barrier (Nesterov and Nemirovskii 1994, chapter
 4; Renegar 2001, section 2.4) with the demands' variables eliminated exactly.
 
-Two things make it quick where there are half a million demands. Early stages, and all Hessians, use a sample of the
-demands, drawn with a chance in proportion to their rates. Links far from their capacity answer to no price but by their
-own barrier, which is one division each.
+Three things make it quick where there are half a million demands. Early stages use a sample of the demands, drawn with
+a chance in proportion to their rates. Of the others, Hessians take only those whose choice is open, drawn with a chance
+in proportion to what they answer to prices. Links far from their capacity answer to no price but by their own barrier,
+which is one division each.
 """
 
 from __future__ import annotations
@@ -24,13 +25,14 @@ from scipy import linalg
 from suanwang.steering.fast.table import Table
 from suanwang.steering.problem import Floats, Ints
 
-STAGE = 0.2
-"""By what `smooth` is multiplied from one stage to the next."""
-
 SETTLED = 0.01
 """A stage ends when Newton's decrement is below this share of smooth x rates."""
 
-MOST_STEPS_A_STAGE = 25
+MOST_STEPS = 100
+"""Of a stage."""
+
+SAMPLED = 500, 5
+"""About how many demands tell how loads answer to prices: so many, and so many for each price that is looked for."""
 
 RISE = 1.0
 LEAP = 4.0
@@ -38,19 +40,25 @@ LEAP = 4.0
 have changed, and the slope here says nothing.
 """
 
-
 MOST_FALL = 2.0
 """By what power of e a price may fall in one step."""
+
+DAMPING = 0.03
+LEAST_DAMPING, MOST_DAMPING = 0.01, 10.0
+"""All prices are held back as if this share of a link's load fell as its price doubles. A step that had to be shortened
+to less than SHORT makes it stronger by MORE, one that was longer than LONG weaker.
+"""
+MORE = 4.0
+SHORT, LONG = 0.4, 0.9
 
 
 @dataclass(kw_only=True, eq=False)
 class Point:
-    """A point of the descent: prices, loads there, the smoothed dual and the exact one."""
+    """A point of the descent: prices, loads there, and the smoothed dual."""
 
     price: Floats
     load: Floats
     smoothed: float
-    exact: float
 
 
 class Descent:
@@ -66,23 +74,21 @@ class Descent:
         self.weight = weight
         self.base = base
         self.level = 0.0
-        self.length = 1.0
+        self.damping = DAMPING
 
-    def at(self, price: Floats, smooth: float, table: Table | None = None) -> Point:
+    def at(self, price: Floats, smooth: float) -> Point:
         """Evaluate the dual."""
-        table = table or self.table
-        links, ends, sums = table.at(price[: self.split], price[self.split :], smooth, self.slack)
+        links, ends, smoothed = self.table.at(price[: self.split], price[self.split :], smooth, self.slack)
         paid = float(self.capacity @ price) if self.slack else -float(self.base @ price)
         barrier = smooth * float(self.weight @ np.log(price))
         return Point(
             price=price,
             load=np.concatenate([links, ends]) + self.base,
-            smoothed=paid + float(sums[0]) - barrier,
-            exact=paid + float(sums[1]),
+            smoothed=paid + smoothed - barrier,
         )
 
-    def step(self, here: Point, smooth: float, sample: Table) -> tuple[Floats, float]:
-        """Newton's direction at a point, and its decrement. `sample` has chosen at the same prices."""
+    def step(self, here: Point, smooth: float) -> tuple[Floats, float]:
+        """Newton's direction at the point that was last evaluated, and its decrement."""
         price = here.price
         wanted = smooth * self.weight / price
         # Primal-dual: the slack that there is, not the one that the price asks for, says how stiff the barrier is.
@@ -92,7 +98,11 @@ class Descent:
         near = np.flatnonzero(slack * smooth < 4 * price * np.maximum(here.load, 1e-3 * self.capacity))
         place = np.full(len(price), -1)
         place[near] = np.arange(len(near))
-        matrix = sample.curvature(smooth, self.slack, place[: self.split], place[self.split :], len(near))
+        matrix = self.table.curvature(
+            smooth, self.slack, place[: self.split], place[self.split :], len(near), SAMPLED[0] + SAMPLED[1] * len(near)
+        )
+        # What few demands tell of is told badly; after a step that went too far, all are held back by their loads.
+        own = own + self.damping * here.load / np.maximum(price, LEAP * smooth)
         matrix[np.arange(len(near)), np.arange(len(near))] += own[near]
         gradient = (self.capacity if self.slack else 0.0) - here.load - wanted
         solve = _solver(matrix, near, own)
@@ -110,25 +120,20 @@ class Descent:
         price = np.where(change < 0, price * np.exp(np.maximum(change / price, -MOST_FALL)), price + change)
         return price if self.slack else price / float(self.capacity @ price)
 
-    def settle(
-        self, price: Floats, smooth: float, sample: Table, out_of_time: Callable[[], bool], over: float = np.inf
-    ) -> Point:
+    def settle(self, price: Floats, smooth: float, out_of_time: Callable[[], bool], over: float = np.inf) -> Point:
         """Prices that are best at this smoothness, nearly, and overload nothing by more than the share `over`."""
         here = self.at(price, smooth)
         latest = here
-        self.length = 1.0
         if not self.slack and not self.level:
             self.level = float(np.max(here.load / self.capacity))
         scale = smooth * float(self.table.rate.sum() + self.weight.sum())
-        for _ in range(MOST_STEPS_A_STAGE):
-            if sample is not self.table:
-                self.at(here.price, smooth, sample)
-            direction, decrement = self.step(here, smooth, sample)
+        for _ in range(MOST_STEPS):
+            direction, decrement = self.step(here, smooth)
             ceiling = self.capacity if self.slack else self.level * self.capacity
             fits = bool((here.load <= (1 + over) * ceiling).all())
             if (decrement < SETTLED * scale and fits) or decrement < 1e-6 * scale or out_of_time():
                 break
-            length = min(1.0, 2.5 * self.length)
+            length = 1.0
             for _ in range(12):
                 latest = there = self.at(self.moved(here.price, length * direction, smooth), smooth)
                 gain = here.smoothed - there.smoothed
@@ -138,7 +143,10 @@ class Descent:
                 length *= min(0.5, max(0.1, 0.5 * length * decrement / (length * decrement - gain)))
             else:
                 break
-            self.length = length
+            if length < SHORT:
+                self.damping = min(MORE * self.damping, MOST_DAMPING)
+            elif length > LONG:
+                self.damping = max(self.damping / MORE, LEAST_DAMPING)
             here = there
         # What the table has chosen last is what it goes on with.
         return here if latest is here else self.at(here.price, smooth)

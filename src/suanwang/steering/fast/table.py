@@ -6,38 +6,32 @@ from collections.abc import Callable
 from concurrent.futures import Executor
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from suanwang.steering import path_kernels
 from suanwang.steering.fast import kernels
 from suanwang.steering.paths import tally
 from suanwang.steering.problem import Floats, Ints
-
-PARTS = 4
-"""Ranges that may run side by side. The number is fixed, so that sums don't depend on how many do."""
+from suanwang.steering.tree import PARTS, Tree
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Table:
     """D demands with N rows over L links and E endpoints that have a limit.
 
-    Rows of demand i are `first[i]:first[i + 1]`; `path` (N,) a number in `path_first` and `links`; `end` (N,) an
+    Rows of demand i are `first[i]:first[i + 1]`; `node` (N,) where its path ends in the `tree`; `end` (N,) an
     endpoint, -1 for one without limit; `value` (N,) what a unit of rate is worth there; `rate`, `work` (D,);
     `capacity` (L,), `room` (E,). Demands of one source lie side by side, and so do the ranges in `parts`, which share
-    no path.
+    no node but the root.
     """
 
     first: Ints
-    path: Ints
+    node: Ints
     end: Ints
     value: Floats
     rate: Floats
     work: Floats
-    path_first: Ints
-    links: NDArray[Any]
+    tree: Tree
     capacity: Floats
     room: Floats
     parts: tuple[tuple[int, int], ...]
@@ -46,7 +40,7 @@ class Table:
     worth: Floats = field(init=False)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "share", np.zeros(len(self.path)))
+        object.__setattr__(self, "share", np.zeros(len(self.node)))
         object.__setattr__(self, "worth", np.zeros(len(self.rate)))
 
     def __len__(self) -> int:
@@ -60,64 +54,36 @@ class Table:
         else:
             list(self.workers.map(lambda one: work(one[0], *one[1]), enumerate(parts)))
 
-    @property
-    def path_parts(self) -> tuple[tuple[int, int], ...]:
-        """Ranges of paths of about the same number of links."""
-        marks = np.linspace(0, self.path_first[-1], PARTS + 1)
-        cuts = np.searchsorted(self.path_first, marks)
-        cuts[0], cuts[-1] = 0, len(self.path_first) - 1
-        return tuple(zip(cuts[:-1].tolist(), cuts[1:].tolist(), strict=True))
-
-    def at(self, link_price: Floats, end_price: Floats, smooth: float, slack: bool) -> tuple[Floats, Floats, Floats]:
-        """All demands' choices at these prices: loads of links, of endpoints, and the sums of `kernels.choose`."""
-        price = self.path_prices(link_price)
+    def at(self, link_price: Floats, end_price: Floats, smooth: float, slack: bool) -> tuple[Floats, Floats, float]:
+        """All demands' choices at these prices: loads of links, of endpoints, and the sum of the smoothed optima."""
+        price = self.tree.sums(link_price)
         flow = np.zeros(len(price))
         ends = np.zeros((PARTS, len(self.room)))
-        sums = np.zeros((PARTS, 3))
+        sums = np.zeros(PARTS)
 
         def choose(part: int, low: int, high: int) -> None:
             kernels.choose(
-                low, high, self.first, self.path, self.end, self.rate, self.work, self.value, price, end_price, smooth,
-                slack, self.share, self.worth, flow, ends[part], sums[part],
+                low, high, self.first, self.node, self.end, self.rate, self.work, self.value, price, end_price, smooth,
+                slack, self.share, self.worth, flow, ends[part], sums[part : part + 1],
             )  # fmt: skip
 
         self.side_by_side(choose, self.parts)
-        return self.path_loads(flow), ends.sum(axis=0), sums.sum(axis=0)
+        return self.tree.loads(flow, len(self.capacity)), ends.sum(axis=0), float(sums.sum())
 
     def exactly(self, value: Floats, link_price: Floats, end_price: Floats, slack: bool = True) -> float:
         """The sum over demands of rate times the best that a unit can do at these prices, with these values of rows."""
-        net = value - self.path_prices(link_price)[self.path]
+        net = value - self.tree.sums(link_price)[self.node]
         at = np.flatnonzero(self.end >= 0)
         net[at] -= end_price[self.end[at]] * self.of_rows(self.work)[at]
         best = np.maximum.reduceat(net, self.first[:-1])
         return float(self.rate @ (np.maximum(best, 0.0) if slack else best))
 
-    def path_prices(self, link_price: Floats) -> Floats:
-        """(P,) the price of each path."""
-        price = np.empty(len(self.path_first) - 1)
-
-        def add(_: int, low: int, high: int) -> None:
-            path_kernels.price_paths(low, high, self.path_first, self.links, link_price, price)
-
-        self.side_by_side(add, self.path_parts)
-        return price
-
-    def path_loads(self, flow: Floats) -> Floats:
-        """(L,) the load of each link when `flow` (P,) is on the paths."""
-        loads = np.zeros((PARTS, len(self.capacity)))
-
-        def add(part: int, low: int, high: int) -> None:
-            path_kernels.load_paths(low, high, self.path_first, self.links, flow, loads[part])
-
-        self.side_by_side(add, self.path_parts)
-        return np.asarray(loads.sum(axis=0))
-
     def loads(self, rate: Floats) -> tuple[Floats, Floats]:
         """The loads of links and endpoints at these rates (N,) of rows."""
-        flow = tally(self.path, rate, len(self.path_first) - 1)
         at = np.flatnonzero(self.end >= 0)
         demand = self.demand_of[at] if len(at) else at
-        return self.path_loads(flow), tally(self.end[at], rate[at] * self.work[demand], len(self.room))
+        links = self.tree.loads(tally(self.node, rate, len(self.tree)), len(self.capacity))
+        return links, tally(self.end[at], rate[at] * self.work[demand], len(self.room))
 
     def of_rows(self, values: Floats) -> Floats:
         """(N,) for each row, what `values` (D,) says of its demand."""
@@ -128,18 +94,30 @@ class Table:
         """(N,) the demand of each row."""
         return np.repeat(np.arange(len(self)), np.diff(self.first))
 
-    def curvature(self, smooth: float, slack: bool, link_place: Ints, end_place: Ints, width: int) -> Floats:
-        """(width, width), its lower half: how loads fall as prices rise, at the choices of the last call of `at`."""
-        matrices = np.zeros((PARTS, width, width))
+    def curvature(
+        self, smooth: float, slack: bool, link_place: Ints, end_place: Ints, width: int, count: int
+    ) -> Floats:
+        """(width, width), its lower half: how loads fall as prices rise, at the choices of the last call of `at`; told
+        by about `count` demands, those that answer most.
+        """
+        answers = np.empty(len(self))
+
+        def answer(_: int, low: int, high: int) -> None:
+            kernels.answer(low, high, self.first, self.rate, self.share, self.worth, smooth, slack, answers)
+
+        self.side_by_side(answer, self.parts)
+        level = float(answers.sum()) / count
+        matrices = np.zeros((2, width, width))
 
         def add(part: int, low: int, high: int) -> None:
             kernels.curve(
-                low, high, self.first, self.path, self.end, self.rate, self.work, self.share, self.worth, smooth, slack,
-                self.path_first, self.links, link_place, end_place, matrices[part],
+                low, high, self.first, self.node, self.end, self.rate, self.work, self.share, self.worth, smooth, slack,
+                answers, level, self.tree.parent, self.tree.link, link_place, end_place, matrices[part],
             )  # fmt: skip
 
-        self.side_by_side(add, self.parts)
-        return np.asarray(matrices.sum(axis=0))
+        half = self.parts[PARTS // 2][0]
+        self.side_by_side(add, ((0, half), (half, len(self))))
+        return np.asarray(matrices[0] + matrices[1])
 
     def sample(self, count: int, random: np.random.Generator) -> Table:
         """About `count` demands that stand for all: each is drawn with a chance in proportion to its rate (at most 1),
@@ -162,39 +140,27 @@ class Table:
         """The same demands over the links `near` only: others are taken to be free and wide."""
         place = np.full(len(self.capacity), -1, np.int32)
         place[near] = np.arange(len(near), dtype=np.int32)
-        first = np.zeros(len(self.path_first), np.int64)
-        self.side_by_side(
-            lambda _, low, high: path_kernels.count_links(low, high, self.path_first, self.links, place, first),
-            self.path_parts,
-        )
-        np.cumsum(first, out=first)
-        links = np.empty(first[-1], self.links.dtype)
-        self.side_by_side(
-            lambda _, low, high: path_kernels.keep_links(low, high, self.path_first, self.links, place, first, links),
-            self.path_parts,
-        )
-        return replace(self, path_first=first, links=links, capacity=self.capacity[near])
+        tree, now = self.tree.only(place)
+        return replace(self, tree=tree, node=now[self.node], capacity=self.capacity[near])
 
     def taken(self, demands: Ints, rate: Floats) -> Table:
         """These demands only (in rising order), at these rates."""
         sizes = np.diff(self.first)[demands]
         first = np.concatenate(([0], np.cumsum(sizes)))
         rows = np.repeat(self.first[demands] - first[:-1], sizes) + np.arange(first[-1])
-        used, path = np.unique(self.path[rows], return_inverse=True)
-        lengths = np.diff(self.path_first)[used]
-        path_first = np.concatenate(([0], np.cumsum(lengths)))
-        entries = np.repeat(self.path_first[used] - path_first[:-1], lengths) + np.arange(path_first[-1])
+        used = np.zeros(len(self.tree), bool)
+        used[self.node[rows]] = True
+        tree, now = self.tree.only(np.arange(len(self.capacity), dtype=np.int32), used)
         cuts = np.searchsorted(demands, [low for low, _ in self.parts] + [len(self)])
         return replace(
             self,
             first=first,
-            path=np.asarray(path, np.int64),
+            node=now[self.node[rows]],
             end=self.end[rows],
             value=self.value[rows],
             rate=rate,
             work=self.work[demands],
-            path_first=path_first,
-            links=self.links[entries],
+            tree=tree,
             parts=tuple(zip(cuts[:-1].tolist(), cuts[1:].tolist(), strict=True)),
         )
 
