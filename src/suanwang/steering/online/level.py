@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 
 from suanwang.steering.online.kernels import LOAD, ROOM, STIFF, Y
@@ -14,12 +12,6 @@ TIGHT = 0.005
 
 WIDE = 1e30
 """The capacity of what has no end."""
-
-
-def rest(market: Floats, at: Any) -> None:
-    """Multipliers that make the prices that were those at the loads that are: what stands is taken to be at rest."""
-    spare = np.maximum(market[ROOM, at] - market[LOAD, at], 0.0)
-    market[Y, at] += np.where(market[Y, at] > 0, market[STIFF, at] * spare, 0.0)
 
 
 class Level:
@@ -35,8 +27,6 @@ class Level:
         self.value = max(float((market[LOAD, self.open] / room).max(initial=0.0)), 1e-12)
         peak = float((market[Y, self.open] * room).max(initial=0.0)) or 1.0
         market[STIFF, self.open] = peak / (TIGHT * self.value * room * room)
-        market[ROOM, self.open] = self.value * room
-        rest(market, self.open)
         self.settle()
 
     def unit(self, rates: float) -> float:

@@ -9,7 +9,6 @@ link is taken off again, and what has room is filled. Classes go one after the o
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 import numpy as np
 
@@ -28,13 +27,16 @@ from suanwang.steering.online.kernels import (
     WANTED,
     Y,
 )
-from suanwang.steering.online.level import WIDE, Level, rest
+from suanwang.steering.online.level import WIDE, Level
 from suanwang.steering.online.state import State, longer
 from suanwang.steering.problem import Aim, Floats, Ints
 from suanwang.steering.value import WHOLE
 
-EFFORT = 50_000
-"""How many demands one repair visits, at most, beyond those that the change touches."""
+WORK = 4_000_000
+"""How many links of paths one repair looks at, about, beyond those of the demands that the change touches."""
+
+WORK_ALIKE = 16_000_000
+"""The same where all must be served: fewer demands count there, and these come again and again."""
 
 TIGHT = 0.2
 """By what share a link is overfull when its price has risen by the worth of a unit."""
@@ -61,10 +63,13 @@ class Repair:
     `effort` or time.
     """
 
-    def __init__(self, state: State, effort: int, out_of_time: Callable[[], bool]) -> None:
-        self.state, self.effort, self.out_of_time = state, effort, out_of_time
+    def __init__(self, state: State, effort: int | None, out_of_time: Callable[[], bool]) -> None:
+        self.state, self.out_of_time = state, out_of_time
         self.aim = state.problem.aim
         self.alike = self.aim in (Aim.MIN_MLU, Aim.CONCURRENT)
+        links = len(state.through) / max(state.demands, 1)
+        self.effort = int((WORK_ALIKE if self.alike else WORK) / max(links, 1.0)) if effort is None else effort
+        self.left = self.effort
         self.mark = np.zeros(len(state.own), np.int64)
         self.stamp = 0
         self.scale = np.ones(len(state.load))
@@ -72,10 +77,11 @@ class Repair:
         if self.aim is Aim.CONCURRENT:
             self._stretch()
 
-    def run(self, seeds: Ints, changed: Ints) -> None:
+    def run(self, seeds: Ints, changed: Ints, share: float = 1.0) -> None:
         """Bring everything in order: `seeds`, demands that must choose anew, and resources that `changed`."""
         state = self.state
         self.finished = True
+        self.left = int(share * self.effort)
         if len(self.mark) < len(state.own):
             self.mark = longer(self.mark, len(state.own))
         lower = np.zeros(len(state.extra))
@@ -113,7 +119,6 @@ class Repair:
         worth = state.unit * float(state.mean_weight[number])
         some = (market[ROOM] < WIDE) & (market[ROOM] > 0)
         market[STIFF, some] = worth / (TIGHT * market[ROOM, some])
-        rest(market, some)
         unit = min(worth, state.mean_cost)
         return None, unit
 
@@ -153,7 +158,7 @@ class Repair:
             filling.force(*work, *state.bars_of, first)
         else:
             filling.reduce_all(*work, first)
-        visited, left, hot = [first], max(self.effort - len(first), self.effort // 2), np.zeros(0, np.int64)
+        visited, left, hot = [first], max(self.left - len(first), self.left // 2), np.zeros(0, np.int64)
         if theta is not None:
             theta.settle()
             kernels.price_all(market)
@@ -178,9 +183,9 @@ class Repair:
                 hot = self._hot(market, known, capacity, LEAST * unit)
             if not len(hot):
                 break
-            for at in hot.tolist():
-                visited.append(self._answered(level, at, work, known, left, slack, LEAST * unit))
-                left -= len(visited[-1])
+            visited.append(self._gathered(level, hot, market, known, max(left, 0)))
+            left -= len(visited[-1])
+            kernels.visit_all(*work, *state.bars_of, visited[-1], len(visited[-1]), slack, LEAST * unit)
         self.stamp += 1
         everyone = upkeep.distinct(np.concatenate(visited), self.mark, self.stamp)
         prices = np.where(capacity > 0, market[PRICE], 0.0)
@@ -233,24 +238,6 @@ class Repair:
                         self.stamp, out, count,
                     )  # fmt: skip
             known[at] = price
-        return out[:count].copy()
-
-    def _answered(
-        self, level: int, at: int, work: tuple[Any, ...], known: Floats, most: int, slack: float, least: float
-    ) -> Ints:
-        """Has the demands of a class answer to a resource's price; who they are."""
-        state = self.state
-        if at >= state.links or self.alike:
-            found = self._gathered(level, np.array([at]), work[4], known, max(most, 0))
-            kernels.visit_all(*work, *state.bars_of, found, len(found), slack, least)
-            return found
-        self.stamp += 1
-        out = np.empty(max(min(most, state.demands), 0), np.int64)
-        count = upkeep.answer(
-            *work, *state.bars_of, state.over_first, state.over, state.head, at, known[at], level, self.mark,
-            self.stamp, out, slack, least, self.aim is Aim.TOTAL_FLOW,
-        )  # fmt: skip
-        known[at] = work[4][PRICE, at]
         return out[:count].copy()
 
     def _rows_on(self, at: int, level: int) -> Ints:

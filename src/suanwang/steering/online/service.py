@@ -13,7 +13,7 @@ from suanwang.steering.answer import Allocation, Prices
 from suanwang.steering.online import kernels, upkeep
 from suanwang.steering.online.kernels import END, LEVEL, PATH, RATE, ROOM, WANTED, Y
 from suanwang.steering.online.level import WIDE
-from suanwang.steering.online.repair import EFFORT, Repair
+from suanwang.steering.online.repair import Repair
 from suanwang.steering.online.state import State
 from suanwang.steering.paths import Candidates
 from suanwang.steering.problem import BAD_PROBLEM, Aim, Bools, Floats, Ints, Problem
@@ -21,13 +21,17 @@ from suanwang.steering.value import WHOLE
 
 NOBODY = np.zeros(0, np.int64)
 
+SMALL = 0.04
+"""The share of the effort of a repair that the change of one demand is worth."""
+
 
 class Online:
     """An allocation that is kept right while things change. It is feasible after each operation.
 
     `present`: what runs now (none: nothing); `prices`: those of the solver that made it, without which the first repair
     is worth less; `failed` (L,): links that are
-    down; `effort`: how many demands a repair visits, about; `out_of_time` ends it sooner. Not for several threads at
+    down; `effort`: how many demands a repair visits, about (none: so
+    many as take a tenth of a second); `out_of_time` ends it sooner. Not for several threads at
     once. Raises
     BAD_PROBLEM for what is not there, and where there are more priorities than 64.
     """
@@ -40,7 +44,7 @@ class Online:
         prices: Prices | None = None,
         *,
         failed: Bools | None = None,
-        effort: int = EFFORT,
+        effort: int | None = None,
         out_of_time: Callable[[], bool] = lambda: False,
     ) -> None:
         self.state = State(problem, candidates, present, prices)
@@ -68,7 +72,7 @@ class Online:
         state.total[state.own[number, LEVEL]] += rate - old
         share = rate / old if self.aim is Aim.MAX_MIN and old > 0 else 0.0
         state.need[number, WANTED] = rate if self.aim is not Aim.MAX_MIN else share * state.need[number, WANTED] or rate
-        self._repair(np.array([number], np.int64))
+        self.repair.run(np.array([number], np.int64), NOBODY, SMALL)
 
     def withdraw(self, number: int) -> None:
         """A demand goes. If it was placed here, its number may be used again."""

@@ -13,7 +13,6 @@ from suanwang.steering.online.kernels import (
     NEXT,
     OWNER,
     PATH,
-    PRICE,
     RATE,
     ROOM,
     STOP,
@@ -21,8 +20,6 @@ from suanwang.steering.online.kernels import (
     WORK,
     WORTH,
     Y,
-    missing,
-    visit,
 )  # fmt: skip
 
 if TYPE_CHECKING:
@@ -238,37 +235,3 @@ def new_rows(  # type: ignore[no-untyped-def]
         if write:
             own[number[n], FIRST], own[number[n], STOP] = begin, row
     return row - begun
-
-
-@njit(cache=True, nogil=True)
-def answer(  # type: ignore[no-untyped-def]
-    starts, links, rows, flow, m, own, need, bar_first, bars, over_first, crossers, head, link, known, level, mark,
-    stamp, out, slack, least, lacking,
-):  # fmt: skip
-    """Have the demands of a class answer to a link's price, which was `known`, one after the other, until it is that
-    again: those on the link where it rose, those that could come where it fell (of these, if `lacking`,
-    only who lacks something). They are put into `out`; how many.
-    """
-    count = 0
-    rising = m[PRICE, link] > known
-    net = np.empty(64)
-    for at in range(over_first[link], over_first[link + 1]):
-        row = head[crossers[at]]
-        while row >= 0:
-            i = rows[row, OWNER]
-            concerned = flow[row, RATE] > 0.0 if rising else flow[row, RATE] < need[i, WANTED]
-            if lacking and not rising and concerned:
-                concerned = missing(own, need, flow, i) > 1e-9 * need[i, WANTED]
-            if concerned and own[i, LEVEL] == level and mark[i] != stamp:
-                if count == len(out):
-                    return count
-                mark[i] = stamp
-                out[count] = i
-                count += 1
-                if own[i, STOP] - own[i, FIRST] > len(net):
-                    net = np.empty(2 * (own[i, STOP] - own[i, FIRST]))
-                visit(starts, links, rows, flow, m, own, need, bar_first, bars, i, slack, least, net)
-                if abs(m[PRICE, link] - known) <= least or (m[PRICE, link] > known) != rising:
-                    return count
-            row = rows[row, NEXT]
-    return count
