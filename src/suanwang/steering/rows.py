@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -38,6 +38,18 @@ class Rows:
 
     def __len__(self) -> int:
         return len(self.demand)
+
+    def only(self, keep: Bools) -> Rows:
+        """The table of the rows to `keep` (N,)."""
+        at = np.flatnonzero(keep)
+        return replace(
+            self,
+            demand=self.demand[at],
+            endpoint=self.endpoint[at],
+            path=self.path[at],
+            first=np.searchsorted(at, self.first),
+            present=self.present[at],
+        )
 
     @cached_property
     def counted(self) -> Bools:
@@ -197,40 +209,37 @@ def build(
     capacity = problem.network.capacity.copy()
     if failed is not None:
         capacity[failed] = 0.0
+    from suanwang.steering import row_kernels  # what is compiled is loaded when it is needed
+
     paths, offset = candidates.joined
-    alive = paths.least(capacity) > 0
     choices = np.diff(demands.choice_first)[demands.choice]
-    choices[demands.rate <= 0] = 0
-    _within(int(choices.sum()), "pairs of a demand and an endpoint")
-    demand = np.repeat(np.arange(len(demands)), choices)
-    at = np.arange(len(demand)) - np.repeat(np.cumsum(choices) - choices, choices)
-    endpoint = demands.choice_of[demands.choice_first[demands.choice[demand]] + at]
-    first, last = np.zeros(len(demand), np.int64), np.zeros(len(demand), np.int64)
-    for number in range(len(demands.limits)):
-        mine = np.flatnonzero(demands.limit[demand] == number)
-        if len(mine):
-            start, end = candidates.between(number, demands.source[demand[mine]], ends.node[endpoint[mine]])
-            first[mine], last[mine] = start + offset[number], end + offset[number]
-    count = last - first
-    total = int(count.sum())
-    _within(total, "rows")
-    pair = np.repeat(np.arange(len(demand)), count)
-    path = np.arange(total) + np.repeat(first - (np.cumsum(count) - count), count)
-    demand, endpoint = demand[pair], endpoint[pair]
-    keep = alive[path] & ((ends.free[endpoint] > 0) | (demands.work[demand] == 0))
-    limit = np.array([one.latency_us for one in demands.limits])[demands.limit]
-    if np.isfinite(limit).any():
-        slow = _slowest(paths, problem.network.latency_us)[path] + ends.delay_us[endpoint]
-        keep &= slow <= limit[demand] * (1 + 1e-9)
-    if not keep.all():
-        demand, endpoint, path = demand[keep], endpoint[keep], path[keep]
+    _within(int(choices[demands.rate > 0].sum()), "pairs of a demand and an endpoint")
+    count = len(problem.network.nodes)
+    begin = [np.searchsorted(one.source, np.arange(count + 1)) for one in candidates.sets]
+    longest = np.array([one.latency_us for one in demands.limits]) * (1 + 1e-9)
+    limited = np.isfinite(longest).any()
+    slow = _slowest(paths, problem.network.latency_us) if limited else np.zeros(len(paths))
+    first = np.zeros(len(demands) + 1, np.int64)
+
+    def rows_of(demand: Ints, endpoint: Ints, path: Ints) -> None:
+        row_kernels.rows_of(
+            demands.source, demands.choice, demands.limit, demands.rate, demands.work, demands.choice_first,
+            demands.choice_of, ends.node, ends.free, ends.delay_us, longest, np.array(begin) + offset[:-1, None],
+            paths.target, alive, slow, first, demand, endpoint, path,
+        )  # fmt: skip
+
+    alive = paths.least(capacity) > 0
+    rows_of(first[:0], first[:0], first[:0])
+    _within(int(first[-1]), "rows")
+    demand, endpoint, path = (np.empty(first[-1], np.int64) for _ in range(3))
+    rows_of(demand, endpoint, path)
     rows = Rows(
         problem=problem,
         paths=paths,
         demand=demand,
         endpoint=endpoint,
         path=path,
-        first=np.searchsorted(demand, np.arange(len(demands) + 1)),
+        first=first,
         capacity=capacity,
         present=np.zeros(len(demand)),
         gone=np.zeros(len(demands)),

@@ -48,48 +48,59 @@ def prices(
     seed: int,
     out_of_time: Callable[[], bool],
     base: Floats | None = None,
+    start: Found | None = None,
+    first: float = FIRST,
 ) -> Found:
-    """Prices at which the choices are nearly the best: smoothness comes down to `last`, in units of worth where demands
-    may stay unserved, else as a share of the utilisation. `over`: by what share loads may exceed
-    what they shall be; `base`: load that is there anyhow.
+    """Prices at which the choices are nearly the best: smoothness comes down from `first`, as a share of the greatest
+    worth, to `last`, in units of worth where demands may stay unserved, else as a share of the utilisation. `over`: by
+    what share loads may exceed what they shall be; `base`: load that is there anyhow; `start`: prices to start from.
     """
-    search = _Search(table, slack, seed, out_of_time, base)
+    search = _Search(table, slack, seed, out_of_time, base, first, start)
     unit = search.unit
-    last = min(last, FIRST * unit) if slack else last * unit
-    stages = max(1, int(np.ceil(np.log(last / (FIRST * unit)) / np.log(STAGE))))
-    ladder = FIRST * unit * (last / (FIRST * unit)) ** (np.arange(stages + 1) / stages)
-    coarse = ladder[:-1][ladder[:-1] > LAST_SAMPLED * unit] if search.sample is not table else ladder[:0]
-    for smooth in coarse:
-        search.ahead(float(smooth))
-        search.settle_sample(float(smooth))
-    for smooth in ladder[len(coarse) :]:
-        search.ahead(float(smooth))
-        search.settle(float(smooth), over if smooth == ladder[-1] else np.inf)
+    last = min(last, first * unit) if slack else last * unit
+    stages = max(1, int(np.ceil(np.log(last / (first * unit)) / np.log(STAGE))))
+    ladder = first * unit * (last / (first * unit)) ** (np.arange(stages + 1) / stages)
+    sample = table.sample(500 + SAMPLE * len(search.price), np.random.default_rng(seed))
+    for smooth in ladder.tolist():
+        search.ahead(smooth)
+        at_last = smooth == ladder[-1]
+        coarse = smooth > LAST_SAMPLED * unit and not at_last
+        search.settle(sample if coarse else table, smooth, over if at_last else np.inf)
         if out_of_time():
             break
-    return search.found()
+    if search.latest is not table:
+        search.settle(table, search.smooth, over)
+    return Found(search.price[: search.split], search.price[search.split :])
 
 
 class _Search:
     def __init__(
-        self, table: Table, slack: bool, seed: int, out_of_time: Callable[[], bool], base: Floats | None
+        self,
+        table: Table,
+        slack: bool,
+        seed: int,
+        out_of_time: Callable[[], bool],
+        base: Floats | None,
+        first: float,
+        start: Found | None,
     ) -> None:
-        self.table, self.slack, self.out_of_time = table, slack, out_of_time
+        self.slack, self.out_of_time = slack, out_of_time
         self.split = len(table.capacity)
         self.capacity = np.concatenate([table.capacity, table.room])
         self.base = np.zeros(len(self.capacity)) if base is None else base
         self.weight = np.full(len(self.capacity), table.rate.sum() / len(self.capacity))
         self.before: tuple[float, Floats] | None = None
-        self.sample = table.sample(500 + SAMPLE * len(self.capacity), np.random.default_rng(seed))
-        self.load = self.base
+        self.latest: Table | None = None
         self.smooth = self.level = 0.0
         if slack:
-            self.unit = float(table.value.max(initial=0.0))
-            self.price = FIRST * self.unit * self.weight / self.capacity
+            self.unit = float(table.value.max(initial=0.0)) or 1.0
+            self.price = first * self.unit * self.weight / self.capacity
         else:
             self.price = 1.0 / (len(self.capacity) * self.capacity)
             # Where all are served without a link or an endpoint that counts, any unit will do.
             self.unit = float(table.rate @ _shortest(table, self.price)) / float(table.rate.sum()) or 1.0
+        if start is not None:
+            self.price = np.maximum(np.concatenate(start), 1e-9 * self.price)
 
     def ahead(self, smooth: float) -> None:
         """Go on along the line through the prices of the last two stages."""
@@ -101,22 +112,19 @@ class _Search:
             if not self.slack:
                 self.price = self.price / float(self.capacity @ self.price)
 
-    def settle_sample(self, smooth: float) -> None:
-        """Settle the sample, over all links."""
-        descent = Descent(self.sample, self.slack, self.weight, self.base)
-        here = descent.settle(self.price, smooth, self.out_of_time)
-        self.price, self.load, self.smooth, self.level = here.price, here.load, smooth, descent.level
-
-    def settle(self, smooth: float, over: float) -> None:
-        """Settle all demands, over the links that matter; more come in while they turn out to be too full."""
+    def settle(self, table: Table, smooth: float, over: float) -> None:
+        """Settle over the links that matter; more come in while they turn out to be too full."""
+        if not self.smooth:
+            links, ends, _ = table.at(self.price[: self.split], self.price[self.split :], smooth, self.slack)
+            self.load = np.concatenate([links, ends]) + self.base
+            self.level = 0.0 if self.slack else float(np.max(self.load / self.capacity))
         ceiling = self.capacity if self.slack else max(self.level, 1e-300) * self.capacity
-        near = self.load > NEAR * ceiling if self.smooth else np.ones(len(self.capacity), bool)
+        near = self.load > NEAR * ceiling
         near[self.split :] = True
-        if near.mean() > 0.5 or near.sum() < 2:
+        if near[: self.split].mean() > 0.5 or near.sum() < 2:
             near[:] = True
         while True:
-            links = np.flatnonzero(near[: self.split])
-            some = self.table if near.all() else self.table.only(links)
+            some = table if near.all() else table.only(np.flatnonzero(near[: self.split]))
             descent = Descent(some, self.slack, self.weight[near], self.base[near])
             descent.level = self.level
             start = self.price[near]
@@ -124,10 +132,10 @@ class _Search:
             here = descent.settle(start, smooth, self.out_of_time, over)
             self.price = np.zeros(len(near))
             self.price[near] = here.price
-            self.table.share[:], self.table.worth[:] = some.share, some.worth
-            rate = some.share * self.table.of_rows(self.table.rate)
-            self.load = np.concatenate(self.table.loads(rate)) + self.base
-            self.smooth, self.level = smooth, descent.level
+            table.share[:], table.worth[:] = some.share, some.worth
+            rate = some.share * table.of_rows(table.rate)
+            self.load = np.concatenate(table.loads(rate)) + self.base
+            self.smooth, self.level, self.latest = smooth, descent.level, table
             ceiling = self.capacity if self.slack else self.level * self.capacity
             new = ~near & (self.load > OVER * ceiling)
             # Others keep a small price, so that they may come in later.
@@ -136,10 +144,6 @@ class _Search:
             if not new.any() or self.out_of_time():
                 return
             near |= self.load > 0.8 * ceiling
-
-    def found(self) -> Found:
-        """What was found."""
-        return Found(self.price[: self.split], self.price[self.split :])
 
 
 def _shortest(table: Table, price: Floats) -> Floats:

@@ -154,16 +154,19 @@ def curve(  # type: ignore[no-untyped-def]
     link,
     link_place,
     end_place,
-    matrix,
+    links,
+    crossed,
+    ends,
 ):
-    """Add to the lower half of `matrix` how loads fall as prices rise, for links and endpoints that have a place.
+    """Add how loads fall as prices rise: to the lower half of `links`, for links that have a place; to `crossed`, of
+    links at endpoints' prices; to `ends[e]`, of endpoint e at the prices of those in its block, by their places there.
 
     Demands that answer less than `level` stand for others like them: each is taken with a chance in proportion to its
     answer, and counts as much more.
     """
-    width = matrix.shape[0]
-    amount = np.zeros(width)
-    touched = np.empty(width, np.int64)
+    width = links.shape[0]
+    amount, touched = np.zeros(width), np.empty(width, np.int64)
+    at_end, met = np.zeros(len(ends)), np.empty(len(ends), np.int64)
     place = np.empty(width + 1, np.int64)
     for i in range(low, high):
         if answers[i] <= 0.0 or answers[i] < level * ((i * GOLDEN) % 1.0):
@@ -175,7 +178,7 @@ def curve(  # type: ignore[no-untyped-def]
             whole = rest * rest
         for r in range(first[i], first[i + 1]):
             whole += share[r] * share[r]
-        seen = 0
+        seen = visited = 0
         for r in range(first[i], first[i + 1]):
             square = share[r] * share[r]
             if square < SLIGHT * whole:
@@ -188,9 +191,6 @@ def curve(  # type: ignore[no-untyped-def]
                     place[count] = number
                     count += 1
                 at = parent[at]
-            last = -1
-            if end[r] >= 0 and end_place[end[r]] >= 0:
-                last = end_place[end[r]]
             weight = amplified * square
             for x in range(count):
                 a = place[x]
@@ -201,17 +201,18 @@ def curve(  # type: ignore[no-untyped-def]
                 for y in range(x + 1):
                     b = place[y]
                     if a >= b:
-                        matrix[a, b] += weight
+                        links[a, b] += weight
                     else:
-                        matrix[b, a] += weight
-            if last >= 0:
-                if amount[last] == 0.0:
-                    touched[seen] = last
-                    seen += 1
-                amount[last] += square * work[i]
+                        links[b, a] += weight
+            e = end[r]
+            if e >= 0:
+                if at_end[e] == 0.0:
+                    met[visited] = e
+                    visited += 1
+                at_end[e] += square * work[i]
                 for y in range(count):
-                    matrix[last, place[y]] += weight * work[i]
-                matrix[last, last] += weight * work[i] * work[i]
+                    crossed[place[y], e] += weight * work[i]
+                ends[e, end_place[e]] += weight * work[i] * work[i]
         weight = amplified / whole
         for x in range(seen):
             a = touched[x]
@@ -219,11 +220,42 @@ def curve(  # type: ignore[no-untyped-def]
             for y in range(x + 1):
                 b = touched[y]
                 if a >= b:
-                    matrix[a, b] -= scaled * amount[b]
+                    links[a, b] -= scaled * amount[b]
                 else:
-                    matrix[b, a] -= scaled * amount[b]
+                    links[b, a] -= scaled * amount[b]
+            for y in range(visited):
+                crossed[a, met[y]] -= scaled * at_end[met[y]]
+        for x in range(visited):
+            for y in range(visited):
+                ends[met[x], end_place[met[y]]] -= weight * at_end[met[x]] * at_end[met[y]]
         for x in range(seen):
             amount[touched[x]] = 0.0
+        for x in range(visited):
+            at_end[met[x]] = 0.0
+
+
+@njit(cache=True, nogil=True)
+def together(first, end, leader):  # type: ignore[no-untyped-def]
+    """Make `leader[e]` the same for endpoints between which demands choose, directly or by way of others."""
+    for e in range(len(leader)):
+        leader[e] = e
+    for i in range(len(first) - 1):
+        one = -1
+        for r in range(first[i], first[i + 1]):
+            if end[r] < 0:
+                continue
+            other = end[r]
+            while leader[other] != other:
+                leader[other] = leader[leader[other]]
+                other = leader[other]
+            if one < 0:
+                one = other
+            elif one != other:
+                low = min(one, other)
+                leader[max(one, other)] = low
+                one = low
+    for e in range(len(leader)):
+        leader[e] = leader[leader[e]]
 
 
 @njit(cache=True, nogil=True)
@@ -304,3 +336,32 @@ def fill(  # type: ignore[no-untyped-def]
                     load_row(r, change, work[i], path, end, path_first, links, link_room, end_room)
                     rate[r] = before[r - begin]
             missing[i] = owed
+
+
+@njit(cache=True, nogil=True)
+def best_rows(  # type: ignore[no-untyped-def]
+    low, high, first, node, end, work, value, price, end_price, most, keep, best
+):
+    """Mark in `keep` the rows of each demand that are worth most at these prices, `most` of them or fewer; `best[i]`:
+    what the best of them is worth, or what `best[i]` said if that is more.
+    """
+    worth = np.empty(most)
+    row = np.empty(most, np.int64)
+    for i in range(low, high):
+        count = 0
+        for r in range(first[i], first[i + 1]):
+            v = value[r] - price[node[r]]
+            if end[r] >= 0:
+                v -= end_price[end[r]] * work[i]
+            if count == most and v <= worth[count - 1]:
+                continue
+            at = count if count < most else most - 1
+            while at > 0 and worth[at - 1] < v:
+                worth[at], row[at] = worth[at - 1], row[at - 1]
+                at -= 1
+            worth[at], row[at] = v, r
+            count = min(count + 1, most)
+        for at in range(count):
+            keep[row[at]] = True
+        if count > 0:
+            best[i] = max(best[i], worth[0])

@@ -20,13 +20,15 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import linalg
 
 from suanwang.steering.fast.table import Table
-from suanwang.steering.problem import Floats, Ints
+from suanwang.steering.problem import Floats
 
 SETTLED = 0.01
 """A stage ends when Newton's decrement is below this share of smooth x rates."""
+
+STUCK = 8
+"""It also ends when so many steps together have gained less than that."""
 
 MOST_STEPS = 100
 """Of a stage."""
@@ -44,7 +46,7 @@ MOST_FALL = 2.0
 """By what power of e a price may fall in one step."""
 
 DAMPING = 0.03
-LEAST_DAMPING, MOST_DAMPING = 0.01, 10.0
+LEAST_DAMPING, MOST_DAMPING = 0.01, 1e6
 """All prices are held back as if this share of a link's load fell as its price doubles. A step that had to be shortened
 to less than SHORT makes it stronger by MORE, one that was longer than LONG weaker.
 """
@@ -95,17 +97,22 @@ class Descent:
         slack = (1.0 if self.slack else self.level) * self.capacity - here.load
         slack = np.maximum(slack, np.minimum(wanted, 1e-2 * self.capacity))
         own = slack / price
-        near = np.flatnonzero(slack * smooth < 4 * price * np.maximum(here.load, 1e-3 * self.capacity))
-        place = np.full(len(price), -1)
+        links = np.arange(len(price)) < self.split
+        near = np.flatnonzero(links & (slack * smooth < 4 * price * np.maximum(here.load, 1e-3 * self.capacity)))
+        place = np.full(self.split, -1)
         place[near] = np.arange(len(near))
-        matrix = self.table.curvature(
-            smooth, self.slack, place[: self.split], place[self.split :], len(near), SAMPLED[0] + SAMPLED[1] * len(near)
-        )
+        told = SAMPLED[0] + SAMPLED[1] * (len(near) + len(price) - self.split)
+        curvature = self.table.curvature(smooth, self.slack, place, len(near), told)
         # What few demands tell of is told badly; after a step that went too far, all are held back by their loads.
         own = own + self.damping * here.load / np.maximum(price, LEAP * smooth)
-        matrix[np.arange(len(near)), np.arange(len(near))] += own[near]
         gradient = (self.capacity if self.slack else 0.0) - here.load - wanted
-        solve = _solver(matrix, near, own)
+        few = curvature.solver(own[near], own[self.split :])
+
+        def solve(right: Floats) -> Floats:
+            answer = right / own
+            answer[near], answer[self.split :] = few(right[near], right[self.split :])
+            return answer
+
         direction = -solve(gradient)
         if not self.slack:
             # One equation more: all capacity stays worth 1. Its multiplier is the utilisation.
@@ -127,11 +134,15 @@ class Descent:
         if not self.slack and not self.level:
             self.level = float(np.max(here.load / self.capacity))
         scale = smooth * float(self.table.rate.sum() + self.weight.sum())
+        past = [np.inf] * STUCK
         for _ in range(MOST_STEPS):
             direction, decrement = self.step(here, smooth)
             ceiling = self.capacity if self.slack else self.level * self.capacity
             fits = bool((here.load <= (1 + over) * ceiling).all())
             if (decrement < SETTLED * scale and fits) or decrement < 1e-6 * scale or out_of_time():
+                break
+            past.append(here.smoothed)
+            if past[-1 - STUCK] - past[-1] < SETTLED * scale:
                 break
             length = 1.0
             for _ in range(12):
@@ -150,27 +161,3 @@ class Descent:
             here = there
         # What the table has chosen last is what it goes on with.
         return here if latest is here else self.at(here.price, smooth)
-
-
-def _solver(matrix: Floats, near: Ints, own: Floats) -> Callable[[Floats], Floats]:
-    """Solves for the system that is `matrix` (lower half) between `near` and diagonal, `own`, elsewhere."""
-    diagonal = np.arange(len(near))
-    scale = 1.0 / np.sqrt(np.maximum(matrix[diagonal, diagonal], 1e-300))
-    matrix *= scale[:, None]
-    matrix *= scale[None, :]
-    ridge = 1e-10
-    while True:
-        matrix[diagonal, diagonal] = 1.0 + ridge
-        try:
-            factor = linalg.cho_factor(matrix, lower=True, check_finite=False)
-            break
-        except linalg.LinAlgError:
-            ridge *= 100
-
-    def solve(right: Floats) -> Floats:
-        result = right / own
-        if len(near):
-            result[near] = scale * linalg.cho_solve(factor, scale * right[near], check_finite=False)
-        return result
-
-    return solve

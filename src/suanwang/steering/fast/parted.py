@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from suanwang.steering.fast.system import Blocks
 from suanwang.steering.fast.table import Table, parts_by_source
 from suanwang.steering.problem import Aim, Bools, Floats, Ints
 from suanwang.steering.rows import Rows
@@ -91,6 +92,7 @@ def part(rows: Rows, mine: Bools, taken: Floats, workers: Executor | None) -> Pa
         capacity=capacity,
         room=rooms,
         parts=parts_by_source(source, first),
+        blocks=Blocks.of(first, end, len(places)),
         workers=workers,
     )
     return Parted(table, row, order, places)

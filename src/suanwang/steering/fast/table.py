@@ -10,6 +10,7 @@ from itertools import pairwise
 import numpy as np
 
 from suanwang.steering.fast import kernels
+from suanwang.steering.fast.system import Blocks, Curvature
 from suanwang.steering.paths import tally
 from suanwang.steering.problem import Floats, Ints
 from suanwang.steering.tree import PARTS, Tree
@@ -35,6 +36,7 @@ class Table:
     capacity: Floats
     room: Floats
     parts: tuple[tuple[int, int], ...]
+    blocks: Blocks
     workers: Executor | None = None
     share: Floats = field(init=False)
     worth: Floats = field(init=False)
@@ -94,11 +96,9 @@ class Table:
         """(N,) the demand of each row."""
         return np.repeat(np.arange(len(self)), np.diff(self.first))
 
-    def curvature(
-        self, smooth: float, slack: bool, link_place: Ints, end_place: Ints, width: int, count: int
-    ) -> Floats:
-        """(width, width), its lower half: how loads fall as prices rise, at the choices of the last call of `at`; told
-        by about `count` demands, those that answer most.
+    def curvature(self, smooth: float, slack: bool, place: Ints, width: int, count: int) -> Curvature:
+        """How loads fall as prices rise, at the choices of the last call of `at`: told by about `count` demands, those
+        that answer most. `place` (L,): which of `width` links to look at.
         """
         answers = np.empty(len(self))
 
@@ -107,17 +107,20 @@ class Table:
 
         self.side_by_side(answer, self.parts)
         level = float(answers.sum()) / count
-        matrices = np.zeros((2, width, width))
+        links = np.zeros((2, width, width))
+        crossed = np.zeros((2, width, len(self.room)))
+        ends = np.zeros((2, len(self.room), self.blocks.size))
 
-        def add(part: int, low: int, high: int) -> None:
+        def add(half: int, low: int, high: int) -> None:
             kernels.curve(
                 low, high, self.first, self.node, self.end, self.rate, self.work, self.share, self.worth, smooth, slack,
-                answers, level, self.tree.parent, self.tree.link, link_place, end_place, matrices[part],
+                answers, level, self.tree.parent, self.tree.link, place, self.blocks.place, links[half], crossed[half],
+                ends[half],
             )  # fmt: skip
 
-        half = self.parts[PARTS // 2][0]
-        self.side_by_side(add, ((0, half), (half, len(self))))
-        return np.asarray(matrices[0] + matrices[1])
+        middle = self.parts[PARTS // 2][0]
+        self.side_by_side(add, ((0, middle), (middle, len(self))))
+        return Curvature(links[0] + links[1], crossed[0] + crossed[1], ends[0] + ends[1], self.blocks)
 
     def sample(self, count: int, random: np.random.Generator) -> Table:
         """About `count` demands that stand for all: each is drawn with a chance in proportion to its rate (at most 1),

@@ -78,6 +78,7 @@ def _grown(rows: Rows, budget: Budget, out_of_time: Callable[[], bool], rate: Fl
     """Rates beyond the least level: those that can still grow grow alike, round after round; then all that fits."""
     demands, free = rows.problem.demands, rows.problem.endpoints.free
     work = demands.work[rows.demand]
+    free_to_split = demands.splittable & (demands.most_paths == 0)
     bound_to_others = np.zeros(len(demands), bool)
     for one in rows.conflicts:
         bound_to_others[rows.demand[one]] = True
@@ -88,13 +89,11 @@ def _grown(rows: Rows, budget: Budget, out_of_time: Callable[[], bool], rate: Fl
         missing = demands.rate - tally(rows.demand, rate, len(demands))
         open_ = np.zeros(len(demands), bool)
         open_[rows.demand[room > 1e-6 * demands.rate[rows.demand]]] = True
-        able = mine & ~bound_to_others & open_ & (missing > 1e-6 * demands.rate)
+        able = mine & ~bound_to_others & free_to_split & open_ & (missing > 1e-6 * demands.rate)
         if not able.any() or out_of_time():
             break
         share, _, _, _ = _alike(rows, budget, out_of_time, able, rate)
         wanted = tally(rows.demand, share, len(demands))
         most = np.min(missing[able] / np.maximum(wanted[able], 1e-300))
         rate = rate + share * min(scale(rows, share, rate), float(most))
-    if demands.splittable[mine].all() and not demands.most_paths[mine].any():
-        return filled(rows, np.zeros(len(rows)), rate, mine)
-    return rate
+    return filled(rows, np.zeros(len(rows)), rate, mine)

@@ -146,6 +146,11 @@ def take(starts, links, rows, flow, m, row, much, work):  # type: ignore[no-unty
 def force(starts, links, rows, flow, m, own, need, bar_first, bars, which):  # type: ignore[no-untyped-def]
     """Put what these demands miss where it is worth most, whether there is room or not; what is too much goes."""
     for i in which:
+        if need[i, WANTED] <= 0.0:
+            for row in range(own[i, FIRST], own[i, STOP]):
+                if flow[row, RATE] > 0.0:
+                    clear(starts, links, rows, flow, m, row, need[i, WORK])
+            continue
         left = missing(own, need, flow, i)
         if left < 0.0:
             for row in range(own[i, FIRST], own[i, STOP]):

@@ -47,6 +47,9 @@ LEAST = 0.01
 TUNINGS = 5
 """How often multipliers are tuned in one repair."""
 
+FULL = 0.999
+"""From which utilisation on a resource counts as full."""
+
 SLACK = 1e-3
 """By what share something may be overfull before they are."""
 
@@ -120,6 +123,9 @@ class Repair:
         some = (market[ROOM] < WIDE) & (market[ROOM] > 0)
         market[STIFF, some] = worth / (TIGHT * market[ROOM, some])
         unit = min(worth, state.mean_cost)
+        # What is full has a price, so that it is seen when room comes free there.
+        full = some & (market[LOAD] > FULL * market[ROOM])
+        market[Y, full] = np.maximum(market[Y, full], 2 * LEAST * unit)
         return None, unit
 
     def market(self, level: int, lower: Floats | float = 0.0) -> Floats:

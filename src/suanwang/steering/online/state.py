@@ -58,6 +58,7 @@ class State:
                 self.starts, self.through, self.rows, self.flow, self.own, rows.paths.main, of.first, of.main, of.links,
                 present.demand, present.endpoint + self.links, present.path, present.rate, lost,
             )  # fmt: skip
+            self._keep_most(lost)
             if problem.churn and problem.aim not in WHOLE:
                 self.flow[:, WORTH] += problem.churn * (self.flow[:, RATE] > 0)
         self.lost = np.flatnonzero(lost)
@@ -66,6 +67,16 @@ class State:
         if prices is not None:
             self.y[-1] = np.where(np.isfinite(self.room), np.concatenate([prices.link, prices.endpoint]), 0.0)
         self.add_up()
+
+    def _keep_most(self, lost: Bools) -> None:
+        """Of demands on more rows than they may have, those that carry most."""
+        most, owner, rate = self.own[:, MOST], self.rows[:, OWNER], self.flow[:, RATE]
+        some = np.flatnonzero((rate > 0) & (most[owner] > 0))
+        some = some[np.lexsort((-rate[some], owner[some]))]
+        rank = np.arange(len(some)) - np.searchsorted(owner[some], owner[some])
+        extra = some[rank >= most[owner[some]]]
+        self.flow[extra, RATE] = 0.0
+        lost[owner[extra]] = True
 
     def _costs(self) -> None:
         problem, ends = self.problem, self.problem.endpoints
@@ -182,7 +193,8 @@ class State:
     def allocation(self, scale: Floats) -> Allocation:
         """The rows that carry something, those of each class by this factor."""
         flow, rows = self.flow[: self.count, RATE], self.rows[: self.count]
-        used = np.flatnonzero(flow > 1e-12 * self.asked[rows[:, OWNER]])
+        asked = self.asked[rows[:, OWNER]]
+        used = np.flatnonzero((flow > 1e-12 * asked) & (asked > 0))
         demand = rows[used, OWNER].astype(np.int64)
         seen = np.zeros(len(self.paths), bool)
         seen[rows[used, PATH]] = True

@@ -1,0 +1,69 @@
+"""Where demands have very many rows: only those that are worth most at present prices are looked at, and others when
+prices make them worth it. This is column generation (Ford and Fulkerson 1958; Desaulniers et al. 2005) with all columns
+at hand.
+"""
+
+from __future__ import annotations
+
+from concurrent.futures import Executor
+from dataclasses import dataclass
+
+import numpy as np
+
+from suanwang.steering.fast import kernels
+from suanwang.steering.fast.descent import Found
+from suanwang.steering.fast.table import parts_by_source
+from suanwang.steering.problem import Bools, Floats, Ints
+from suanwang.steering.rows import Rows
+
+WIDE = 16
+"""Rows a demand, on average, from which on not all are looked at."""
+
+MOST = 8
+"""Rows of a demand that are looked at."""
+
+
+def is_wide(rows: Rows) -> bool:
+    """Whether it pays to look at some of the rows only."""
+    return len(rows) > WIDE * len(rows.problem.demands) and not rows.allowance.any()
+
+
+@dataclass(frozen=True, eq=False)
+class Narrow:
+    """All rows of the demands `mine`, with what a unit of rate is worth on each (N,)."""
+
+    rows: Rows
+    mine: Bools
+    worth: Floats
+    workers: Executor | None
+
+    def at(self, link: Floats, end: Floats) -> tuple[Bools, Floats]:
+        """(N,) which rows are worth looking at when links and endpoints have these prices (L,), (E,); (D,) what is the
+        best that a unit of each demand's rate can do, 0 if that is not to be served.
+        """
+        rows, demands = self.rows, self.rows.problem.demands
+        tree, leaf = rows.paths.tree
+        price = tree.sums(link)[leaf]
+        keep, best = np.zeros(len(rows), bool), np.zeros(len(demands))
+
+        def look(low: int, high: int) -> None:
+            kernels.best_rows(
+                low, high, rows.first, rows.path, rows.endpoint, demands.work, self.worth, price, end, MOST, keep, best
+            )
+
+        parts = parts_by_source(np.arange(len(demands)), rows.first)
+        if self.workers is None:
+            look(0, len(demands))
+        else:
+            list(self.workers.map(lambda part: look(*part), parts))
+        if not self.mine.all():
+            keep &= self.mine[rows.demand]
+            best[~self.mine] = 0.0
+        return keep, best
+
+
+def by_endpoint(found: Found, endpoint: Ints, count: int) -> Floats:
+    """(count,) prices of all endpoints, from those of the places that have a limit, which belong to these endpoints."""
+    end = np.zeros(count)
+    np.maximum.at(end, endpoint, found.end)
+    return end
