@@ -14,7 +14,6 @@ import argparse
 import json
 import math
 import os
-import platform
 import sys
 import tempfile
 import time
@@ -51,7 +50,7 @@ class Report:
         """A line; nothing asked, nothing kept."""
         self.rows.append({"what": what, "asked": asked, "measured": measured, "ok": kept, "note": note})
         said = "" if kept is None else "ok" if kept else "NOT MET"
-        print(f"{'  ' + what:<60} {asked:>10} {measured:>12} {said:>8}  {note}".rstrip(), flush=True)
+        print(f"{'  ' + what:<76} {asked:>10} {measured:>12} {said:>8}  {note}".rstrip(), flush=True)
 
     def most(self, what: str, value: float, limit: float | None, unit: str, digits: int = 2, note: str = "") -> None:
         """A line whose value shall be small."""
@@ -103,7 +102,10 @@ class Parts:
     ) -> list[dict[str, Any]] | None:
         """A run of `solved`, ended where a solver does not keep the time that it was given."""
         seconds = 600 + len(some) * times * 2 * self.bench.seconds
-        return runs.apart(runs.solved, self.bench, some, kind, aim, method, gap, times, seconds=seconds)
+        found: list[dict[str, Any]] | None = runs.apart(
+            runs.solved, self.bench, some, kind, aim, method, gap, times, seconds=seconds
+        )
+        return found
 
     def paths(self) -> list[Any]:
         """Candidates the first time, and from the bytes that are kept."""
@@ -115,8 +117,9 @@ class Parts:
                 if one is None:
                     self.report.lost(what)
                     continue
-                note = f"{one['pairs']:,} pairs, {one['paths']:,} paths, {one['peak_gb']:.2f} GB"
+                note = f"{one['pairs']:,} pairs, {one['paths']:,} paths"
                 self.report.most(f"{what}: found", one["first"], 60.0, "s", note=note)
+                self.report.most(f"{what}: memory", one["peak_gb"], 4.0 if some[0].large else None, "GB")
                 self.report.most(f"{what}: read back", one["cached"], None, "s", note=f"{one['bytes'] / 2**20:.0f} MB")
                 found.append(one)
         return found
@@ -139,7 +142,7 @@ class Parts:
                 self._value(instance, {kind: one[number] for kind, one in runs_of.items()}, optimum[instance.name])
             for kind, all_of in runs_of.items():
                 limit = 4.0 if large else None
-                self.report.most(f"{topology}, {kind}: memory, reading and paths included", all_of[0]["peak_gb"], limit,
+                self.report.most(f"{topology}, {kind}: memory, with reading all files", all_of[0]["peak_gb"], limit,
                                  "GB")  # fmt: skip
                 self.report.most(f"{topology}, {kind}: broken rules, to 1e-6", sum(one["broken"] for one in all_of),
                                  0, "", 0)  # fmt: skip
@@ -207,6 +210,7 @@ class Parts:
             self.report.most(f"{what}: all rows copied out, slowest", max(one["snapshot_ms"] for one in some), None,
                              "ms", 1)  # fmt: skip
             self.report.most(f"{what}: and back, slowest", max(one["restore_ms"] for one in some), None, "ms", 1)
+            self.report.least(f"{what}: value / before, all of them back", some[-1]["kept"], None)
             found += some
         return found
 
@@ -228,10 +232,10 @@ class Parts:
     def services(self) -> list[Any]:
         """Endpoint and path together, against one after the other."""
         self.report.line(str(self.size), "")
-        found = runs.apart(compared, self.bench, self.size, 0.01)
-        if found is None:
+        found: list[dict[str, Any]] = runs.apart(compared, self.bench, self.size, 0.01) or []
+        if not found:
             self.report.lost("services")
-            return []
+            return found
         joint = found[0]
         self.report.most("joint choice: solve", joint["seconds"], 2.0, "s", 3,
                          f"{joint['peak_gb']:.2f} GB; paths {joint['paths_seconds']:.1f} s")  # fmt: skip
@@ -245,7 +249,7 @@ class Parts:
                     f"{one['fullest_endpoint']:.3f}", f"{one['full_endpoints']:.1%}", f"{one['fullest_link']:.3f}",
                     f"{one['gap']:.4f}")  # fmt: skip
             print("  " + f"{one['choice']:<24}" + "".join(f"{text:>18}" for text in told))
-        return list(found)
+        return found
 
     def side_by_side(self) -> list[Any]:
         """All methods on one matrix of each topology."""
@@ -258,6 +262,7 @@ class Parts:
             found += got.values()
             bound = min((one["bound"] for one in got.values()), default=math.inf)
             seconds = got["fast"]["seconds"] if "fast" in got else math.nan
+            fallen = dict.fromkeys(("exact", "pdlp"), ": greedy's answer at least")
             for method, title in METHODS.items():
                 one = got.get(method)
                 if one is None:
@@ -265,7 +270,7 @@ class Parts:
                     continue
                 note = f"{one['seconds']:9.2f} s ({one['seconds'] / seconds:.1f} x fast), gap "
                 note += f"{(bound - one['value']) / bound:.4f}, {one['peak_gb']:.1f} GB"
-                note += "" if one["finished"] else ", out of time"
+                note += "" if one["finished"] else f", out of time{fallen.get(method, '')}"
                 top = bound if math.isnan(instance.optimum) else instance.optimum
                 self.report.least(f"{instance.name}, {title}: value / optimum", one["value"] / top, None, note)
             for name, value in instance.published:
@@ -282,19 +287,6 @@ PARTS: dict[str, Callable[[Parts], list[Any]]] = {
     "services": Parts.services,
     "side-by-side": Parts.side_by_side,
 }
-
-
-def machine() -> dict[str, Any]:
-    """Where this runs, and what else runs there."""
-    named = [line for line in Path("/proc/cpuinfo").read_text().splitlines() if line.startswith("model name")]
-    return {
-        "processor": named[0].partition(":")[2].strip() if named else platform.machine(),
-        "cores": len(os.sched_getaffinity(0)),
-        "threads": runs.THREADS,
-        "memory_gb": os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / 2**30,
-        "load": os.getloadavg()[0],
-        "python": platform.python_version(),
-    }
 
 
 def _options() -> argparse.Namespace:
@@ -330,11 +322,11 @@ def main() -> int:
     if not instances:
         print(f"none of the topologies is {options.topologies}")
         return 2
-    host = machine()
+    host = runs.machine()
     print(", ".join(f"{name} {value:.3g}" if isinstance(value, float) else f"{name} {value}"
                     for name, value in host.items()))  # fmt: skip
     print("published matrices" if there else "shipped and made-up data")
-    print(f"{'what':<60} {'asked':>10} {'measured':>12}")
+    print(f"{'what':<76} {'asked':>10} {'measured':>12}")
     with tempfile.TemporaryDirectory(prefix="suanwang-bench-") as temporary:
         cache = options.cache or Path(temporary)
         cache.mkdir(parents=True, exist_ok=True)
@@ -348,7 +340,7 @@ def main() -> int:
         parts.report.end()
     if options.output:
         told = {"machine": host, "load_after": os.getloadavg()[0], "table": parts.report.rows, **parts.report.found}
-        options.output.write_text(json.dumps(told, indent=1) + "\n", encoding="utf-8")
+        options.output.write_text(json.dumps(runs.plain(told), indent=1, allow_nan=False) + "\n", encoding="utf-8")
     return 0
 
 

@@ -4,8 +4,10 @@ hangs is ended without the others.
 
 from __future__ import annotations
 
+import math
 import multiprocessing
 import os
+import platform
 import resource
 import time
 from collections.abc import Callable, Iterator
@@ -56,6 +58,28 @@ def _call(sender: Any, function: Callable[..., Any], arguments: tuple[Any, ...])
     most = int(0.8 * os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))
     resource.setrlimit(resource.RLIMIT_DATA, (most, most))
     sender.send(function(*arguments))
+
+
+def machine() -> dict[str, Any]:
+    """Where this runs, and what else runs there."""
+    named = [line for line in Path("/proc/cpuinfo").read_text().splitlines() if line.startswith("model name")]
+    return {
+        "processor": named[0].partition(":")[2].strip() if named else platform.machine(),
+        "cores": len(os.sched_getaffinity(0)),
+        "threads": THREADS,
+        "memory_gb": os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / 2**30,
+        "load": os.getloadavg()[0],
+        "python": platform.python_version(),
+    }
+
+
+def plain(found: Any) -> Any:
+    """The same without what JSON has no word for."""
+    if isinstance(found, dict):
+        return {name: plain(one) for name, one in found.items()}
+    if isinstance(found, list):
+        return [plain(one) for one in found]
+    return None if isinstance(found, float) and not math.isfinite(found) else found
 
 
 def peak_gb() -> float:
@@ -168,7 +192,7 @@ def failures(bench: Bench, instance: Instance, count: int, seed: int = 1) -> lis
     """
     with ThreadPoolExecutor(THREADS) as workers:
         budget = Budget(clock=time.perf_counter, workers=workers)
-        problem, candidates, first = _present(bench, instance, budget)
+        candidates, first = _present(bench, instance, budget)
         little = made(20, 0.6, Aim.TOTAL_FLOW)
         few = build(little.network, little.demands, little.endpoints, Kind.EDGE_DISJOINT, PATHS).candidates
         list(_failed(solver("fast")(little, few, budget), few, budget, [0]))
@@ -177,12 +201,12 @@ def failures(bench: Bench, instance: Instance, count: int, seed: int = 1) -> lis
         return [{"instance": instance.name, **one} for one in _failed(first, candidates, budget, links)]
 
 
-def _present(bench: Bench, instance: Instance, budget: Budget) -> tuple[Problem, Candidates, Answer]:
+def _present(bench: Bench, instance: Instance, budget: Budget) -> tuple[Candidates, Answer]:
     """What runs before anything changes."""
     problem = problem_of(instance, bench.data, Aim.TOTAL_FLOW)
     assert isinstance(budget.workers, ThreadPoolExecutor)
     candidates = bench.candidates(problem, "edge-disjoint", PATHS, budget.workers)
-    return problem, candidates, solver("fast")(problem, candidates, budget)
+    return candidates, solver("fast")(problem, candidates, budget)
 
 
 def _failed(first: Answer, candidates: Candidates, budget: Budget, links: list[int]) -> Iterator[Found]:
@@ -201,12 +225,14 @@ def _failed(first: Answer, candidates: Candidates, budget: Budget, links: list[i
         more = rows.served(len(problem.demands)) - problem.demands.rate
         restoring = time.perf_counter()
         online.restore(link)
+        back = time.perf_counter()
         yield {
             "link": problem.network.names[link],
             "utilisation": float(first.utilisation[link]),
             "repair_ms": (repaired - begun) * 1e3,
             "snapshot_ms": (told - repaired) * 1e3,
-            "restore_ms": (time.perf_counter() - restoring) * 1e3,
+            "restore_ms": (back - restoring) * 1e3,
+            "kept": value_of(problem, online.snapshot()) / first.value,
             "value": value_of(problem, rows, failed),
             "anew": anew.value,
             "anew_ms": anew.seconds["solve"] * 1e3,
@@ -220,13 +246,13 @@ def decisions(bench: Bench, instance: Instance | Size, seed: int = 1) -> Found:
     with ThreadPoolExecutor(THREADS) as workers:
         budget = Budget(clock=time.perf_counter, gap=0.01, workers=workers)
         if isinstance(instance, Instance):
-            problem, candidates, first = _present(bench, instance, budget)
+            candidates, first = _present(bench, instance, budget)
         else:
             problem = services(instance)
             candidates = bench.candidates(problem, "spread", PATHS_TO_INSTANCES, workers)
             first = solver("fast")(problem, candidates, budget)
-    online = Online(problem, candidates, first.allocation, first.prices)
-    demands = problem.demands
+    demands = first.problem.demands
+    online = Online(first.problem, candidates, first.allocation, first.prices)
 
     def placed(count: int) -> float:
         like = rng.integers(len(demands), size=count)

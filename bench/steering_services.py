@@ -16,7 +16,10 @@ from suanwang.steering.candidates import Kind, build
 from suanwang.steering.certificate import check
 from suanwang.steering.methods import solver
 from suanwang.steering.paths import Candidates
-from suanwang.steering.problem import Floats, Ints, Problem
+from suanwang.steering.problem import Demands, Floats, Problem
+
+PORTION = 0.005
+"""The largest share of a service's rates for which an endpoint is chosen at once."""
 
 Score = Callable[[Floats, Floats, Floats], Floats]
 """(delay to each instance and in it; the same without the instance's; its utilisation with this demand) -> least is
@@ -40,8 +43,9 @@ CHOICES: dict[str, Score] = {
 def compared(bench: Bench, size: Size, gap: float) -> list[Found]:
     """The joint choice, then each of `CHOICES` with its paths by the same solver over the same candidates.
 
-    Endpoints are chosen for whole demands, one after the other as they come (in no order that means anything), each
-    seeing the load of those before. Then each demand has one endpoint only, and the solver finds paths and rates.
+    Endpoints are chosen for one demand after the other, as they come (in no order that means anything), each seeing the
+    load of those before; large demands in portions. Then each portion has one endpoint only, and the solver finds paths
+    and rates.
     """
     with ThreadPoolExecutor(THREADS) as workers:
         budget = Budget(clock=time.perf_counter, seconds=bench.seconds, gap=gap, workers=workers)
@@ -66,7 +70,7 @@ def compared(bench: Bench, size: Size, gap: float) -> list[Found]:
             begun = time.perf_counter()
             chosen = _chosen(problem, candidates, score)
             choosing = time.perf_counter() - begun
-            alone = _restricted(problem, chosen)
+            alone = replace(problem, demands=chosen)
             begun = time.perf_counter()
             answer = solve(alone, candidates, budget)
             seconds = time.perf_counter() - begun
@@ -92,28 +96,25 @@ def _told(name: str, answer: Answer) -> Found:
     }
 
 
-def _chosen(problem: Problem, candidates: Candidates, score: Score) -> Ints:
-    """(D,) the endpoint of each demand."""
+def _chosen(problem: Problem, candidates: Candidates, score: Score) -> Demands:
+    """The demands in portions, each with one endpoint only."""
     demands, ends, paths = problem.demands, problem.endpoints, candidates.sets[0]
-    nodes = len(problem.network.nodes)
+    nodes, count = len(problem.network.nodes), len(ends.node)
     quickest = np.full(nodes * nodes, np.inf)
     np.minimum.at(quickest, paths.source * nodes + paths.target, paths.sums(problem.network.latency_us))
+    all_of = np.bincount(demands.choice, weights=demands.rate)[demands.choice]
+    pieces = np.ceil(demands.rate / (PORTION * all_of)).astype(np.int64)
+    portion = np.repeat(np.arange(len(demands)), pieces)
+    rate = (demands.rate / pieces)[portion]
     load = ends.load.copy()
-    chosen = np.zeros(len(demands), np.int64)
-    for demand in range(len(demands)):
+    chosen = np.zeros(len(portion), np.int64)
+    for at, demand in enumerate(portion.tolist()):
         may = demands.endpoints_of(demand)
         way = quickest[demands.source[demand] * nodes + ends.node[may]]
-        work = demands.rate[demand] * demands.work[demand]
-        used = (load[may] + work) / ends.capacity[may]
-        chosen[demand] = may[np.argmin(score(way + ends.delay_us[may], way, used))]
-        load[chosen[demand]] += work
-    return chosen
-
-
-def _restricted(problem: Problem, chosen: Ints) -> Problem:
-    """The same problem where each demand may go to one endpoint only."""
-    count = len(problem.endpoints.node)
-    demands = replace(
-        problem.demands, choice=chosen, choice_first=np.arange(count + 1), choice_of=np.arange(count), choices=()
+        used = (load[may] + rate[at]) / ends.capacity[may]
+        chosen[at] = may[np.argmin(score(way + ends.delay_us[may], way, used))]
+        load[chosen[at]] += rate[at]
+    every = np.arange(count)
+    return Demands(
+        source=demands.source[portion], choice=chosen, rate=rate, choice_first=np.arange(count + 1), choice_of=every
     )
-    return replace(problem, demands=demands)

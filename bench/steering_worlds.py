@@ -171,6 +171,9 @@ UNSERVED_US = 100_000.0
 FULL = 0.9
 """What all of a service's demands are of what its instances can take."""
 
+PULL = 2.0
+"""By which power of delay an instance draws less, where the network is planned."""
+
 SPARE = 1.3
 """What links are planned to carry, over what the forecast puts on them."""
 
@@ -215,16 +218,15 @@ def services(size: Size, seed: int = 1) -> Problem:
 
 
 def _planned(where: Land, ends: Endpoints, source: Ints, choice: Ints, forecast: Floats, instances: int) -> Network:
-    """The network that carries the forecast to the nearest instances, the same either way of a link."""
+    """The network that carries the forecast, the same either way of a link."""
     count, pairs = len(where.at), len(where.pairs)
     bare = _network(where, np.ones(pairs))
     graph = csr_matrix((bare.latency_us, (bare.source, bare.target)), shape=(count, count))
     far, before = dijkstra(graph, return_predecessors=True)
-    nodes = ends.node.reshape(-1, instances)[choice]
-    delay = ends.delay_us.reshape(-1, instances)[choice]
-    chosen = np.argmin(far[source[:, None], nodes] + delay, axis=1)
+    every = np.arange(len(ends.node)).reshape(-1, instances)[choice]
+    pull = ends.capacity[every] / (far[source[:, None], ends.node[every]] + ends.delay_us[every]) ** PULL
     flow = np.zeros((count, count))
-    np.add.at(flow, (source, nodes[np.arange(len(nodes)), chosen]), forecast)
+    np.add.at(flow, (source[:, None], ends.node[every]), pull * (forecast / pull.sum(axis=1))[:, None])
     load = _on_trees(flow, far, before, bare)
     wanted = SPARE * np.maximum(load[:pairs], load[pairs:])
     step = STEPS[np.minimum(np.searchsorted(STEPS, wanted), len(STEPS) - 1)]

@@ -229,10 +229,14 @@ def build(
         )  # fmt: skip
 
     alive = paths.least(capacity) > 0
-    rows_of(first[:0], first[:0], first[:0])
-    _within(int(first[-1]), "rows")
-    demand, endpoint, path = (np.empty(first[-1], np.int64) for _ in range(3))
+    most = int((choices * (demands.rate > 0)).sum()) * _most_of_a_pair(paths)
+    if most > MOST_ROWS:
+        rows_of(first[:0], first[:0], first[:0])
+        most = int(first[-1])
+        _within(most, "rows")
+    demand, endpoint, path = (np.empty(most, np.int64) for _ in range(3))
     rows_of(demand, endpoint, path)
+    demand, endpoint, path = (one[: first[-1]] for one in (demand, endpoint, path))
     rows = Rows(
         problem=problem,
         paths=paths,
@@ -277,6 +281,12 @@ def factors(load: Floats, room: Floats) -> Floats:
     """By what to multiply loads so that they keep within their room: 1 or less."""
     room = np.maximum(room, 0.0)
     return np.divide(room, load, out=np.ones(len(load)), where=load > room)
+
+
+def _most_of_a_pair(paths: PathSet) -> int:
+    """How many paths lead from one node to another, at most; the sorted ones of a set stand side by side."""
+    turns = np.flatnonzero((np.diff(paths.source) != 0) | (np.diff(paths.target) != 0)) + 1
+    return int(np.diff(np.concatenate(([0], turns, [len(paths)]))).max(initial=0))
 
 
 def _slowest(paths: PathSet, latency: Floats) -> Floats:

@@ -54,6 +54,14 @@ def apart(rows: Rows, rate: Floats, taken: Floats) -> Floats:
     return rate
 
 
+def barred_by(rows: Rows, taken: Floats) -> Bools:
+    """(N,) rows that may not go with what is `taken`."""
+    left, right = rows.conflicts
+    barred = np.zeros(len(rows), bool)
+    barred[right[taken[left] > 0]] = barred[left[taken[right] > 0]] = True
+    return barred
+
+
 def filled(rows: Rows, rate: Floats, taken: Floats, mine: Bools) -> Floats:
     """Rates beside those that are `taken`: scaled down to what there is room for, then up where some is left."""
     demands, free = rows.problem.demands, rows.problem.endpoints.free

@@ -365,3 +365,27 @@ def best_rows(  # type: ignore[no-untyped-def]
             keep[row[at]] = True
         if count > 0:
             best[i] = max(best[i], worth[0])
+
+
+@njit(cache=True, nogil=True)
+def restless(  # type: ignore[no-untyped-def]
+    low, high, first, node, end, wanted, work, value, price, end_price, flow, least, moves, best
+):
+    """`moves[i]`: whether a demand would gain more than `least` a unit if something of it moved at these prices, when
+    its rows have the rates `flow[:, 0]`; `best[i]`: what its best row is worth.
+    """
+    for i in range(low, high):
+        highest, lowest = 0.0, np.inf
+        lacking = wanted[i]
+        for r in range(first[i], first[i + 1]):
+            v = value[r] - price[node[r]]
+            if work[i] > 0.0:
+                v -= end_price[end[r]] * work[i]
+            highest = max(highest, v)
+            if flow[r, 0] > 0.0:
+                lowest = min(lowest, v)
+                lacking -= flow[r, 0]
+        if lacking > 1e-9 * wanted[i]:
+            lowest = min(lowest, 0.0)
+        moves[i] = highest > lowest + least
+        best[i] = highest

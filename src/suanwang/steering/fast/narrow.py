@@ -5,8 +5,10 @@ at hand.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from concurrent.futures import Executor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 
@@ -16,10 +18,10 @@ from suanwang.steering.fast.table import parts_by_source
 from suanwang.steering.problem import Bools, Floats, Ints
 from suanwang.steering.rows import Rows
 
-WIDE = 16
+WIDE = 24
 """Rows a demand, on average, from which on not all are looked at."""
 
-MOST = 8
+MOST = 16
 """Rows of a demand that are looked at."""
 
 
@@ -43,7 +45,7 @@ class Narrow:
         """
         rows, demands = self.rows, self.rows.problem.demands
         tree, leaf = rows.paths.tree
-        price = tree.sums(link)[leaf]
+        price = replace(tree, workers=self.workers).sums(link)[leaf]
         keep, best = np.zeros(len(rows), bool), np.zeros(len(demands))
 
         def look(low: int, high: int) -> None:
@@ -51,15 +53,41 @@ class Narrow:
                 low, high, rows.first, rows.path, rows.endpoint, demands.work, self.worth, price, end, MOST, keep, best
             )
 
-        parts = parts_by_source(np.arange(len(demands)), rows.first)
-        if self.workers is None:
-            look(0, len(demands))
-        else:
-            list(self.workers.map(lambda part: look(*part), parts))
+        self._in_parts(look)
         if not self.mine.all():
             keep &= self.mine[rows.demand]
             best[~self.mine] = 0.0
         return keep, best
+
+    def restless(self, link: Floats, end: Floats, wanted: Floats, flow: Floats, least: float) -> tuple[Ints, float]:
+        """The demands of which something would gain more than `least` a unit if it moved, at these prices of links (L,)
+        and endpoints (E,), when each wants `wanted` (D,) and its rows have the rates `flow[:, 0]` (N, 2); and what all
+        could do at best.
+        """
+        rows, demands = self.rows, self.rows.problem.demands
+        tree, leaf = rows.paths.tree
+        price = replace(tree, workers=self.workers).sums(link)[leaf]
+        moves, best = np.zeros(len(demands), bool), np.zeros(len(demands))
+
+        def look(low: int, high: int) -> None:
+            kernels.restless(
+                low, high, rows.first, rows.path, rows.endpoint, wanted, demands.work, self.worth, price, end, flow,
+                least, moves, best,
+            )  # fmt: skip
+
+        self._in_parts(look)
+        return np.flatnonzero(moves & self.mine), float(demands.rate[self.mine] @ best[self.mine])
+
+    def _in_parts(self, work: Callable[[int, int], None]) -> None:
+        if self.workers is None:
+            work(0, len(self.rows.problem.demands))
+        else:
+            list(self.workers.map(lambda part: work(*part), self.parts))
+
+    @cached_property
+    def parts(self) -> tuple[tuple[int, int], ...]:
+        """Ranges of demands that may be looked at side by side."""
+        return parts_by_source(np.arange(len(self.rows.problem.demands)), self.rows.first)
 
 
 def by_endpoint(found: Found, endpoint: Ints, count: int) -> Floats:

@@ -41,7 +41,7 @@ def part(rows: Rows, mine: Bools, taken: Floats, workers: Executor | None) -> Pa
     total = float(demands.rate[mine].sum()) + 1.0
     room = free - used_ends
     limited = np.isfinite(room)
-    order = np.flatnonzero(mine)
+    order = np.flatnonzero(mine & rows.counted)
     source = demands.source[order]
     if (np.diff(source) < 0).any():
         order = order[np.argsort(source, kind="stable")]

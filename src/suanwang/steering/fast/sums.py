@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
-from typing import NamedTuple
 
 import numpy as np
 
 from suanwang.steering.answer import Budget
-from suanwang.steering.fast.descent import FIRST, Found, prices
-from suanwang.steering.fast.finishing import apart, fewest, filled
+from suanwang.steering.fast.descent import Found, prices
+from suanwang.steering.fast.exchange import Exchanged, exchange
+from suanwang.steering.fast.finishing import apart, barred_by, fewest, filled
 from suanwang.steering.fast.narrow import Narrow, by_endpoint, is_wide
 from suanwang.steering.fast.parted import Parted, part
 from suanwang.steering.paths import tally
@@ -27,8 +27,13 @@ SHORTER = 3e-3
 """What the longest path is worth less than one without links, as a share: of paths equally good, the short are taken.
 """
 
-NARROWING = (FIRST, 0.02), (0.02, 0.002), (0.002, 0.0)
-"""Where not all rows are looked at: smoothness at the beginning and the end of each round, after which others are."""
+NEARLY = 0.02, 0.1
+"""Smoothness at which prices are good enough to start moving demands, as a share of what a unit is worth or costs; the
+second where not all rows are looked at.
+"""
+
+ATTEMPTS = 4
+"""How often, where not all rows are looked at, others are."""
 
 TINY = 1e-3
 """Shares of a demand below this are given to its other rows."""
@@ -42,57 +47,66 @@ def sums(rows: Rows, budget: Budget, out_of_time: Callable[[], bool]) -> tuple[F
         return rate, _signed(rows, 0.0), np.zeros(len(rows.capacity)), np.zeros(len(rows.problem.endpoints.node))
     for number in classes:
         mine = (rows.classes == number) & rows.counted
-        chosen = _chosen(rows, budget, out_of_time, mine, rate)
-        some, taken = chosen.rows, rate[chosen.numbers]
-        rate[chosen.numbers] = filled(some, apart(some, _rates(chosen, mine), taken), taken, mine)
+        found = _solved(rows, budget, out_of_time, mine, rate)
+        rate = found.rate
     if len(classes) > 1:
         # What all could get together, classes or not, no order of theirs can pass.
-        chosen = _chosen(rows, budget, out_of_time, rows.counted, np.zeros(len(rows)))
-    return rate, _signed(rows, chosen.bound), chosen.found.link, chosen.end
+        found = _solved(rows, budget, out_of_time, rows.counted, np.zeros(len(rows)))
+    return rate, _signed(rows, found.bound), found.link, found.end
 
 
-class _Chosen(NamedTuple):
-    """The rows that were looked at and their numbers; their table, prices, those of all endpoints; a bound on what all
-    is worth.
-    """
-
-    rows: Rows
-    numbers: Ints
-    parted: Parted
-    found: Found
-    end: Floats
-    bound: float
-
-
-def _chosen(rows: Rows, budget: Budget, out_of_time: Callable[[], bool], mine: Bools, taken: Floats) -> _Chosen:
-    """Prices for the demands `mine` on what is not `taken`."""
+def _solved(rows: Rows, budget: Budget, out_of_time: Callable[[], bool], mine: Bools, taken: Floats) -> Exchanged:
+    """Rates of the demands `mine` beside those that are `taken`, the latter included."""
     ends = len(rows.problem.endpoints.node)
-    if not is_wide(rows):
-        parted, found = _priced(rows, budget, out_of_time, mine, taken)
+    if rows.allowance.any():
+        parted, found, _ = _priced(rows, budget, out_of_time, mine, taken, 0.0)
         table = parted.table
         exact = table.exactly(_worth(rows, parted.row, parted.free()), found.link, found.end)
         bound = exact + float(table.capacity @ found.link) + float(table.room @ found.end)
-        return _Chosen(rows, np.arange(len(rows)), parted, found, by_endpoint(found, parted.endpoint, ends), bound)
-    narrow = Narrow(rows, mine, _worth(rows, slice(None), None), budget.workers)
-    chosen = None
-    keep, _ = narrow.at(np.zeros(len(rows.capacity)), np.zeros(ends))
-    for first, least in NARROWING:
-        keep |= taken > 0
-        some, index = rows.only(keep), np.flatnonzero(keep)
-        start = None if chosen is None else chosen.found
-        parted, found = _priced(some, budget, out_of_time, mine, taken[index], start, first, least)
-        end = by_endpoint(found, parted.endpoint, ends)
-        more, best = narrow.at(found.link, end)
-        bound = float(rows.problem.demands.rate @ best)
-        bound += float(parted.table.capacity @ found.link) + float(parted.table.room @ found.end)
-        chosen = _Chosen(some, index, parted, found, end, bound)
-        if out_of_time():
+        rate = filled(rows, apart(rows, _rates(rows, parted, mine), taken), taken, mine)
+        return Exchanged(rate, found.link, by_endpoint(found, parted.endpoint, ends), bound)
+    total = rows.problem.unserved_cost * float(rows.problem.demands.weight[mine] @ rows.problem.demands.rate[mine])
+
+    def missed(value: float, bound: float) -> float:
+        if rows.problem.aim is not Aim.TOTAL_FLOW:
+            value, bound = total - bound, total - value
+        return (bound - value) / max(abs(bound), abs(value), 1e-300)
+
+    every = Narrow(rows, mine, _worth(rows, slice(None), None), budget.workers)
+    wide = is_wide(rows)
+    keep = every.at(np.zeros(len(rows.capacity)), np.zeros(ends))[0] if wide else mine[rows.demand]
+    answer = Exchanged(taken, np.zeros(len(rows.capacity)), np.zeros(ends), np.inf)
+    unit = value = 0.0
+    barred = barred_by(rows, taken)
+    for attempt in range(ATTEMPTS):
+        keep = (keep | (taken > 0)) & ~barred
+        some, numbers = rows.only(keep), np.flatnonzero(keep)
+        if not (mine & some.counted).any():
             break
-        used = np.zeros(len(rows), bool)
-        used[index[parted.row[parted.table.share > TINY]]] = True
-        keep = more | used
-    assert chosen is not None
-    return chosen
+        narrow = Narrow(some, mine, every.worth[numbers], budget.workers)
+        if not attempt or not wide:
+            # With all rows at hand, a second attempt is one with prices as good as smoothing makes them.
+            parted, found, unit = _priced(
+                some, budget, out_of_time, mine, taken[numbers], 0.0 if attempt else NEARLY[wide]
+            )
+            link, end = found.link, by_endpoint(found, parted.endpoint, ends)
+            rate = apart(some, _rates(some, parted, mine), taken[numbers])
+        else:
+            link, end, rate = answer.link, answer.end, (answer.rate - taken)[numbers]
+        new = exchange(narrow, rate, taken[numbers], link, end, unit, missed, budget.gap, out_of_time)
+        more, best = every.at(new.link, new.end)
+        bound = new.bound + float(rows.problem.demands.rate @ (best - narrow.at(new.link, new.end)[1]))
+        worth = float((new.rate - taken[numbers]) @ narrow.worth)
+        if worth > value or not attempt:
+            whole, value = np.zeros(len(rows)), worth
+            whole[numbers] = new.rate
+            answer = answer._replace(rate=whole)
+        if bound < answer.bound:
+            answer = new._replace(rate=answer.rate, bound=bound)
+        if out_of_time() or missed(value, answer.bound) < budget.gap or (attempt and not wide):
+            break
+        keep = more | (answer.rate > 0) if wide else keep
+    return answer
 
 
 def _signed(rows: Rows, bound: float) -> float:
@@ -123,12 +137,10 @@ def _priced(
     out_of_time: Callable[[], bool],
     mine: Bools,
     taken: Floats,
-    start: Found | None = None,
-    first: float = FIRST,
-    least: float = 0.0,
-) -> tuple[Parted, Found]:
-    """The table of the demands `mine` on what is not `taken`, and prices for it: from the smoothness `first` down to
-    what the gap asks for, but not below `least`, both as shares of the greatest worth.
+    least: float,
+) -> tuple[Parted, Found, float]:
+    """The table of the demands `mine` on what is not `taken`, prices for it, and what a unit of rate is worth or costs:
+    smoothness goes down to what the gap asks for, but not below `least`, as a share of that.
     """
     parted = part(rows, mine, taken, budget.workers)
     value, rate = _worth(rows, parted.row, parted.free()), np.maximum(parted.table.rate, 1e-300)
@@ -141,12 +153,12 @@ def _priced(
     if costs:
         weight = rows.problem.demands.weight[rows.demand[parted.row]] * rows.problem.unserved_cost
         mean = -float(np.average(np.maximum.reduceat(value - weight, starts), weights=rate)) or mean
-    last = max(FINE * budget.gap * max(abs(mean), 1e-9), least * float(value.max(initial=0.0)))
-    return parted, prices(parted.table, True, last, OVER, budget.seed, out_of_time, None, start, first)
+    mean = max(abs(mean), 1e-9)
+    last = max(FINE * budget.gap, least) * mean
+    return parted, prices(parted.table, True, last, OVER, budget.seed, out_of_time), mean
 
 
-def _rates(chosen: _Chosen, mine: Bools) -> Floats:
-    rows, parted = chosen.rows, chosen.parted
+def _rates(rows: Rows, parted: Parted, mine: Bools) -> Floats:
     table, demands = parted.table, rows.problem.demands
     share = np.where(table.share < TINY, 0.0, table.share)
     rate = tally(parted.row, share * table.of_rows(table.rate), len(rows))
