@@ -13,8 +13,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from suanwang.steering.fast.finishing import filled
-from suanwang.steering.fast.narrow import Narrow
+from suanwang.steering.fast.narrow import Narrow, Restless
+from suanwang.steering.online import filling
 from suanwang.steering.online import kernels as market
 from suanwang.steering.online.level import WIDE
 from suanwang.steering.paths import tally
@@ -35,6 +35,12 @@ ROUND = 2
 
 PATIENCE = 12
 """Of so many sweeps, one must have made the gap less by a tenth."""
+
+SHORTEN = 6
+"""Rows a demand from which on only those near the best are looked at when it moves."""
+
+NEAR = 0.1
+"""How near, as a share of a unit's worth."""
 
 WALL = 1e3
 """What is all taken costs so many times a unit's worth."""
@@ -63,51 +69,104 @@ def exchange(
     """Better rates than `rate`, beside those `taken`, and better prices than `link` and `end`. `unit`: what a unit of
     rate is worth or costs, about; `missed(value, bound)`: what share is missing; it ends when that is below `gap`.
     """
-    rows, mine = narrow.rows, narrow.mine
-    demands, ends, links = rows.problem.demands, rows.problem.endpoints, len(rows.capacity)
-    used = np.concatenate(rows.loads(taken))
-    room = np.minimum(np.concatenate([rows.capacity, ends.free]), WIDE)
-    room = np.where(room < WIDE, np.maximum(room - used, 0.0), WIDE)
-    limited, shut = (room > 0) & (room < WIDE), (room <= 0) & (used > 0)
-    state = np.zeros((7, len(room)))
-    state[market.LOAD] = np.concatenate(rows.loads(rate))
-    state[market.ROOM] = room
-    state[market.Y] = np.where(limited, np.concatenate([link, end]), 0.0)
-    state[market.STIFF, limited] = unit / (TIGHT * room[limited])
-    table = np.stack([rows.path, rows.endpoint + links, rows.demand, np.full(len(rows), -1)], axis=1).astype(np.int32)
-    flow = np.stack([rate, narrow.worth], axis=1)
-    most = np.where(demands.splittable, demands.most_paths, 1)
-    own = np.stack([rows.first[:-1], rows.first[1:], most, np.zeros(len(demands), np.int64)], axis=1)
-    need = np.stack([demands.rate - tally(rows.demand, taken, len(demands)), demands.work], axis=1)
-    bar_first, bars = _bars(rows)
-    market.price_all(state)
+    demands, links = narrow.rows.problem.demands, len(narrow.rows.capacity)
+    trade = _Trade(narrow, rate, taken, link, end, unit)
     best = Exchanged(rate, link, end, np.inf)
-    whole, least_left, tried, since = rate + taken, np.inf, np.inf, 0
+    whole, least_left, tried, since = rate, np.inf, np.inf, 0
     for again in range(SWEEPS):
-        price = np.where(limited, state[market.PRICE], 0.0)
-        price[shut] = WALL * unit
-        which, exact = narrow.restless(price[:links], price[links:], need[:, 0], flow, LEAST * unit)
-        bound = exact + float(room[limited] @ price[limited])
+        price = trade.price()
+        found = narrow.restless(price[:links], price[links:], trade.need[:, 0], trade.flow, LEAST * unit)
+        bound = float(demands.rate @ found.best) + float(trade.room[trade.limited] @ price[trade.limited])
         if bound < best.bound:
             best = Exchanged(rate, price[:links], price[links:], bound)
-        over = np.maximum(state[market.LOAD] - room, 0.0)[limited]
-        about = float(flow[:, market.RATE] @ narrow.worth) - float(over @ price[limited])
-        left = missed(about, best.bound)
+        left = missed(trade.earned(price), best.bound)
         if left < 0.9 * least_left:
             least_left, since = left, again
         last = again == SWEEPS - 1 or again - since > PATIENCE or out_of_time()
         if left < min(gap, 0.9 * tried) or last:
-            whole, tried = filled(rows, flow[:, market.RATE].copy(), taken, mine), left
-            if missed(float((whole - taken) @ narrow.worth), best.bound) < gap or last:
+            whole, tried = trade.settled(), left
+            if missed(float(whole @ narrow.worth), best.bound) < gap or last:
                 break
-        market.visit_all(
-            rows.paths.first, rows.paths.links, table, flow, state, own, need, bar_first, bars, which, len(which), 0.0,
-            LEAST * unit,
-        )  # fmt: skip
+        trade.sweep(found, price)
         if again % ROUND == ROUND - 1:
-            state[market.Y] = np.where(limited, state[market.PRICE], 0.0)
-            market.price_all(state)
-    return best._replace(rate=whole)
+            trade.follow()
+    return best._replace(rate=whole + taken)
+
+
+class _Trade:
+    """What the kernels of `online` work on: see there for what stands in which column."""
+
+    def __init__(self, narrow: Narrow, rate: Floats, taken: Floats, link: Floats, end: Floats, unit: float) -> None:
+        rows = narrow.rows
+        demands, ends = rows.problem.demands, rows.problem.endpoints
+        self.narrow, self.rows, self.unit, self.links = narrow, rows, unit, len(rows.capacity)
+        used = np.concatenate(rows.loads(taken))
+        room = np.minimum(np.concatenate([rows.capacity, ends.free]), WIDE)
+        self.room = np.where(room < WIDE, np.maximum(room - used, 0.0), WIDE)
+        self.limited, self.shut = (self.room > 0) & (self.room < WIDE), (self.room <= 0) & (used > 0)
+        self.state = np.zeros((7, len(room)))
+        self.state[market.LOAD] = np.concatenate(rows.loads(rate))
+        self.state[market.ROOM] = self.room
+        self.state[market.Y] = np.where(self.limited, np.concatenate([link, end]), 0.0)
+        self.state[market.STIFF, self.limited] = unit / (TIGHT * self.room[self.limited])
+        market.price_all(self.state)
+        self.table = np.empty((len(rows), 4), np.int32)
+        self.table[:, market.PATH], self.table[:, market.END] = rows.path, rows.endpoint + self.links
+        self.table[:, market.OWNER], self.table[:, market.NEXT] = rows.demand, -1
+        self.flow = np.stack([rate, narrow.worth], axis=1)
+        most = np.where(demands.splittable, demands.most_paths, 1)
+        self.own = np.stack([rows.first[:-1], rows.first[1:], most, np.zeros(len(demands), np.int64)], axis=1)
+        self.need = np.stack([demands.rate - tally(rows.demand, taken, len(demands)), demands.work], axis=1)
+        self.bars = _bars(rows)
+
+    def price(self) -> Floats:
+        """(L + E,) prices; what others have taken all of is dear, what is never full is free."""
+        price = np.where(self.limited, self.state[market.PRICE], 0.0)
+        price[self.shut] = WALL * self.unit
+        return price
+
+    def earned(self, price: Floats) -> float:
+        """What the rates are worth, less what is too much of them."""
+        over = np.maximum(self.state[market.LOAD] - self.room, 0.0)[self.limited]
+        return float(self.flow[:, market.RATE] @ self.narrow.worth) - float(over @ price[self.limited])
+
+    def sweep(self, found: Restless, price: Floats) -> None:
+        """Those that are restless move, one after the other."""
+        paths, which = self.rows.paths, found.demands
+        if len(self.bars[1]) or len(self.rows) < SHORTEN * len(self.own):
+            market.visit_all(
+                paths.first, paths.links, self.table, self.flow, self.state, self.own, self.need, *self.bars, which,
+                len(which), 0.0, LEAST * self.unit,
+            )  # fmt: skip
+            return
+        numbers, first = self.narrow.shortlist(found, price[self.links :], self.flow, NEAR * self.unit)
+        flow, own = self.flow[numbers], self.own[which]
+        own[:, market.FIRST], own[:, market.STOP] = first[:-1], first[1:]
+        market.visit_all(
+            paths.first, paths.links, self.table[numbers], flow, self.state, own, self.need[which], *self.bars,
+            np.arange(len(which)), len(which), 0.0, LEAST * self.unit,
+        )  # fmt: skip
+        self.flow[numbers] = flow
+
+    def follow(self) -> None:
+        """Multipliers take over what loads have added to prices."""
+        self.state[market.Y] = np.where(self.limited, self.state[market.PRICE], 0.0)
+        market.price_all(self.state)
+
+    def settled(self) -> Floats:
+        """(N,) the rates, what is too much taken off and what has room filled."""
+        rows, flow, state = self.rows, self.flow.copy(), self.state.copy()
+        base = rows.paths.first, rows.paths.links, self.table, flow, state, self.own, self.need
+        served = np.unique(rows.demand[flow[:, market.RATE] > 0])
+        filling.trim(*base, served)
+        left = np.maximum(state[market.ROOM] * (1 - market.MARGIN) - state[market.LOAD], 0.0)
+        open_ = (rows.paths.least(left[: self.links])[rows.path] > 0) & (left[self.links :][rows.endpoint] > 0)
+        lacking = self.need[:, 0] - tally(rows.demand, flow[:, market.RATE], len(self.own))
+        some = np.bincount(rows.demand[open_], minlength=len(self.own)) > 0
+        some &= self.narrow.mine & (lacking > 1e-9 * self.need[:, 0])
+        which = np.flatnonzero(some)
+        filling.fill(*base, *self.bars, which, len(which), 0.0)
+        return flow[:, market.RATE].copy()
 
 
 def _bars(rows: Rows) -> tuple[Ints, Ints]:

@@ -389,3 +389,22 @@ def restless(  # type: ignore[no-untyped-def]
             lowest = min(lowest, 0.0)
         moves[i] = highest > lowest + least
         best[i] = highest
+
+
+@njit(cache=True, nogil=True)
+def shortlist(which, first, node, end, work, value, price, end_price, flow, best, margin, numbers, new_first):  # type: ignore[no-untyped-def]
+    """The rows of the demands `which` that carry something or are worth at most `margin` less than the best: their
+    `numbers`, and where each demand's start (`new_first`).
+    """
+    count = 0
+    for n in range(len(which)):
+        i = which[n]
+        new_first[n] = count
+        for r in range(first[i], first[i + 1]):
+            v = value[r] - price[node[r]]
+            if work[i] > 0.0:
+                v -= end_price[end[r]] * work[i]
+            if flow[r, 0] > 0.0 or v >= best[i] - margin:
+                numbers[count] = r
+                count += 1
+    new_first[len(which)] = count

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from concurrent.futures import Executor
 from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import NamedTuple
 
 import numpy as np
 
@@ -30,6 +31,14 @@ def is_wide(rows: Rows) -> bool:
     return len(rows) > WIDE * len(rows.problem.demands) and not rows.allowance.any()
 
 
+class Restless(NamedTuple):
+    """Demands that want to move, prices of paths (P,), and what the best of each demand's rows is worth (D,)."""
+
+    demands: Ints
+    price: Floats
+    best: Floats
+
+
 @dataclass(frozen=True, eq=False)
 class Narrow:
     """All rows of the demands `mine`, with what a unit of rate is worth on each (N,)."""
@@ -44,8 +53,7 @@ class Narrow:
         best that a unit of each demand's rate can do, 0 if that is not to be served.
         """
         rows, demands = self.rows, self.rows.problem.demands
-        tree, leaf = rows.paths.tree
-        price = replace(tree, workers=self.workers).sums(link)[leaf]
+        price = self._of_paths(link)
         keep, best = np.zeros(len(rows), bool), np.zeros(len(demands))
 
         def look(low: int, high: int) -> None:
@@ -59,14 +67,12 @@ class Narrow:
             best[~self.mine] = 0.0
         return keep, best
 
-    def restless(self, link: Floats, end: Floats, wanted: Floats, flow: Floats, least: float) -> tuple[Ints, float]:
+    def restless(self, link: Floats, end: Floats, wanted: Floats, flow: Floats, least: float) -> Restless:
         """The demands of which something would gain more than `least` a unit if it moved, at these prices of links (L,)
-        and endpoints (E,), when each wants `wanted` (D,) and its rows have the rates `flow[:, 0]` (N, 2); and what all
-        could do at best.
+        and endpoints (E,), when each wants `wanted` (D,) and its rows have the rates `flow[:, 0]` (N, 2).
         """
         rows, demands = self.rows, self.rows.problem.demands
-        tree, leaf = rows.paths.tree
-        price = replace(tree, workers=self.workers).sums(link)[leaf]
+        price = self._of_paths(link)
         moves, best = np.zeros(len(demands), bool), np.zeros(len(demands))
 
         def look(low: int, high: int) -> None:
@@ -76,7 +82,24 @@ class Narrow:
             )  # fmt: skip
 
         self._in_parts(look)
-        return np.flatnonzero(moves & self.mine), float(demands.rate[self.mine] @ best[self.mine])
+        return Restless(np.flatnonzero(moves & self.mine), price, np.where(self.mine, best, 0.0))
+
+    def shortlist(self, found: Restless, end: Floats, flow: Floats, margin: float) -> tuple[Ints, Ints]:
+        """Of the restless, the rows that carry something or are worth at most `margin` less than the best: their
+        numbers, and where those of each demand start.
+        """
+        rows, which = self.rows, found.demands
+        numbers = np.empty(int((rows.first[which + 1] - rows.first[which]).sum()), np.int64)
+        first = np.empty(len(which) + 1, np.int64)
+        kernels.shortlist(
+            which, rows.first, rows.path, rows.endpoint, rows.problem.demands.work, self.worth, found.price, end, flow,
+            found.best, margin, numbers, first,
+        )  # fmt: skip
+        return numbers[: first[-1]], first
+
+    def _of_paths(self, link: Floats) -> Floats:
+        tree, leaf = self.rows.paths.tree
+        return np.asarray(replace(tree, workers=self.workers).sums(link)[leaf])
 
     def _in_parts(self, work: Callable[[int, int], None]) -> None:
         if self.workers is None:
