@@ -22,7 +22,7 @@ class Method(NamedTuple):
 
 
 METHODS = {
-    "fast": Method("suanwang.steering.fast:solve", "prices by a smoothed dual, then demands move; with a certified gap"),
+    "fast": Method("suanwang.steering.fast:solve", "prices first, then demands move; with a certified gap"),
     "exact": Method("suanwang.steering.exact:solve", "linear and integer programs, on HiGHS"),
     "online": Method("suanwang.steering.online:solve", "repair of the present allocation"),
     "greedy": Method("suanwang.steering.greedy:solve", "one demand after the other, shortest path with room first"),
