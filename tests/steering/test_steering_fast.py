@@ -41,7 +41,7 @@ def judge(asked: Problem, answer: Answer, failed: Any = None) -> None:
 def near(asked: Problem, answer: Answer, best: float, share: float) -> None:
     """Not better than the best, nor further off than that share of it; the bound is on the other side."""
     demands = asked.demands
-    scale = max(abs(best), 0.3 if asked.aim is Aim.MIN_MLU else 1e-9)
+    scale = max(abs(best), 1.0 if asked.aim is Aim.MIN_MLU else 1e-9)
     if asked.aim in (Aim.MIN_COST, Aim.MIN_LATENCY):
         # What is off is some of what is served, and that counts as if it were not.
         scale = max(scale, 0.1 * asked.unserved_cost * float(demands.weight @ demands.rate))

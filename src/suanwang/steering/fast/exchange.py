@@ -21,8 +21,10 @@ from suanwang.steering.paths import tally
 from suanwang.steering.problem import Floats, Ints
 from suanwang.steering.rows import Rows
 
-TIGHT = 0.2
-"""By what share a link is overfull when its price has risen by the worth of a unit."""
+TIGHT = 0.2, 0.05
+"""By what share a link is overfull when its price has risen by the worth of a unit; the second where demands have many
+rows.
+"""
 
 LEAST = 1e-3
 """What a move must gain, as a share of the worth of a unit."""
@@ -36,7 +38,7 @@ ROUND = 2
 PATIENCE = 12
 """Of so many sweeps, one must have made the gap less by a tenth."""
 
-SHORTEN = 6
+MANY = 6
 """Rows a demand from which on only those near the best are looked at when it moves."""
 
 NEAR = 0.1
@@ -100,6 +102,7 @@ class _Trade:
         rows = narrow.rows
         demands, ends = rows.problem.demands, rows.problem.endpoints
         self.narrow, self.rows, self.unit, self.links = narrow, rows, unit, len(rows.capacity)
+        self.many = len(rows) >= MANY * len(demands)
         used = np.concatenate(rows.loads(taken))
         room = np.minimum(np.concatenate([rows.capacity, ends.free]), WIDE)
         self.room = np.where(room < WIDE, np.maximum(room - used, 0.0), WIDE)
@@ -108,7 +111,7 @@ class _Trade:
         self.state[market.LOAD] = np.concatenate(rows.loads(rate))
         self.state[market.ROOM] = self.room
         self.state[market.Y] = np.where(self.limited, np.concatenate([link, end]), 0.0)
-        self.state[market.STIFF, self.limited] = unit / (TIGHT * self.room[self.limited])
+        self.state[market.STIFF, self.limited] = unit / (TIGHT[self.many] * self.room[self.limited])
         market.price_all(self.state)
         self.table = np.empty((len(rows), 4), np.int32)
         self.table[:, market.PATH], self.table[:, market.END] = rows.path, rows.endpoint + self.links
@@ -133,7 +136,7 @@ class _Trade:
     def sweep(self, found: Restless, price: Floats) -> None:
         """Those that are restless move, one after the other."""
         paths, which = self.rows.paths, found.demands
-        if len(self.bars[1]) or len(self.rows) < SHORTEN * len(self.own):
+        if len(self.bars[1]) or not self.many:
             market.visit_all(
                 paths.first, paths.links, self.table, self.flow, self.state, self.own, self.need, *self.bars, which,
                 len(which), 0.0, LEAST * self.unit,

@@ -2,16 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import replace
+
 import numpy as np
 from threadpoolctl import threadpool_limits
 
-from suanwang.steering.answer import Allocation, Answer, Budget, Prices
+from suanwang.steering.answer import GREATEST, Allocation, Answer, Budget, Prices
 from suanwang.steering.fast.sums import sums
 from suanwang.steering.fast.worst import worst
+from suanwang.steering.online.service import Online
 from suanwang.steering.paths import Candidates
-from suanwang.steering.problem import Bools, Problem
+from suanwang.steering.problem import Aim, Bools, Problem
 from suanwang.steering.rows import build
-from suanwang.steering.value import WHOLE, values_of
+from suanwang.steering.value import WHOLE, value_of, values_of
+
+MOVED = frozenset({Aim.MIN_MLU, Aim.CONCURRENT})
+"""Aims for which demands move at the end if the gap is too wide."""
+
+SWEEPS = 20
+"""How often each may, on average."""
 
 RESERVE = 0.75
 """The share of the time after which prices are taken as they are."""
@@ -44,17 +54,36 @@ def solve(
         method = worst if problem.aim in WHOLE else sums
         rate, bound, link, end = method(rows, budget, lambda: budget.clock() > deadline)
     allocation = rows.allocation(rate)
-    value = values_of(problem, allocation, failed, present, rows.counted)[-1]
-    ended = budget.clock()
-    return Answer(
+    nothing = np.zeros(len(rows.capacity), bool)
+    answer = Answer(
         method="fast",
         problem=problem,
         allocation=allocation,
-        value=value,
+        value=values_of(problem, allocation, failed, present, rows.counted)[-1],
         bound=bound,
         bound_over="any path" if candidates.complete else "candidate paths",
         prices=Prices(link=link, endpoint=end),
-        failed=np.zeros(len(rows.capacity), bool) if failed is None else failed,
-        finished=budget.clock() <= deadline,
-        seconds={"paths": ready - begun, "solve": ended - ready},
+        failed=nothing if failed is None else failed,
     )
+    if problem.aim in MOVED and not problem.churn and answer.gap > budget.gap and budget.clock() <= deadline:
+        answer = _moved(answer, candidates, lambda: budget.clock() > deadline)
+    ended = budget.clock()
+    return replace(answer, finished=ended <= deadline, seconds={"paths": ready - begun, "solve": ended - ready})
+
+
+def _moved(answer: Answer, candidates: Candidates, out_of_time: Callable[[], bool]) -> Answer:
+    """The answer after demands have moved, as they do when something has changed; or itself if that is no better."""
+    problem = answer.problem
+    online = Online(
+        problem, candidates, answer.allocation, answer.prices, failed=answer.failed,
+        effort=SWEEPS * len(problem.demands), out_of_time=out_of_time,
+    )  # fmt: skip
+    allocation = online.snapshot()
+    value = value_of(problem, allocation, answer.failed, None, online.state.counted())
+    great = problem.aim in GREATEST
+    if (value > answer.value) == great and value != answer.value:
+        answer = replace(answer, allocation=allocation, value=value)
+    bound = online.bound()
+    if (bound < answer.bound) == great and np.isfinite(bound):
+        answer = replace(answer, bound=bound, prices=online.prices())
+    return answer

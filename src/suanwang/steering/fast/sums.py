@@ -27,7 +27,7 @@ SHORTER = 3e-3
 """What the longest path is worth less than one without links, as a share: of paths equally good, the short are taken.
 """
 
-NEARLY = 0.02, 0.1
+NEARLY = 0.02, 0.4
 """Smoothness at which prices are good enough to start moving demands, as a share of what a unit is worth or costs; the
 second where not all rows are looked at.
 """

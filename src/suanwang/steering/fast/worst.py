@@ -15,7 +15,7 @@ from suanwang.steering.paths import tally
 from suanwang.steering.problem import Aim, Bools, Floats
 from suanwang.steering.rows import Rows
 
-FINE = 0.1
+FINE = 0.5
 """Smoothness at the end, as a share of the gap asked for and the mean price of a path."""
 
 ROUNDS = 8
