@@ -67,9 +67,16 @@ def test_killed_while_it_applies(whole: Any, kept: Documents, documents: Any) ->
     flow = whole.flow(f"port/{TENANT}/one", "10.0.0.12")
     acknowledged = 0
     refusals: list[str] = []
-    for attempt in range(KILLS):
+
+    def others() -> tuple[dict[str, str], Documents]:
         chosen = {f"p{n}": f"10.0.0.{n}" for n in chance.sample(range(20, 60), 20)}
-        wanted = [documents.port(TENANT, name, chance.choice(["h1", "h2"]), at) for name, at in chosen.items()]
+        return chosen, [documents.port(TENANT, name, chance.choice(["h1", "h2"]), at) for name, at in chosen.items()]
+
+    begun = time.monotonic()
+    whole.apply([*kept, *others()[1]], prune=True, wait=False)
+    takes = time.monotonic() - begun
+    for attempt in range(KILLS):
+        chosen, wanted = others()
         before, revision = ports(whole), latest(whole)
         answers: list[int] = []
 
@@ -81,7 +88,7 @@ def test_killed_while_it_applies(whole: Any, kept: Documents, documents: Any) ->
 
         thread = threading.Thread(target=apply)
         thread.start()
-        moment = time.monotonic() + chance.uniform(0.0, 0.08)
+        moment = time.monotonic() + chance.uniform(0.0, 1.5 * takes)
         while time.monotonic() < moment:
             pass
         whole.lab.kill("controller")

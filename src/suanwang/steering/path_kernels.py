@@ -2,19 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-    from typing import Any
-
-    def njit(**_: Any) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-        """What numba compiles, as its callers see it."""
-else:
-    from numba import njit
+from suanwang.steering.compiled import njit
 
 
-@njit(cache=True, nogil=True)
+@njit()
 def copy_paths(low, high, chosen, first, links, new_first, out):  # type: ignore[no-untyped-def]
     """The links of the paths `chosen`, one path's after another's."""
     for n in range(low, high):

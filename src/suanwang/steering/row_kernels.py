@@ -2,19 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-    from typing import Any
-
-    def njit(**_: Any) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-        """What numba compiles, as its callers see it."""
-else:
-    from numba import njit
+from suanwang.steering.compiled import njit
 
 
-@njit(cache=True, nogil=True)
+@njit()
 def rows_of(  # type: ignore[no-untyped-def]
     source,
     choice,

@@ -2,21 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import numpy as np
 
-if TYPE_CHECKING:
-    from collections.abc import Callable
-    from typing import Any
-
-    def njit(**_: Any) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-        """What numba compiles, as its callers see it."""
-else:
-    from numba import njit
+from suanwang.steering.compiled import njit
 
 
-@njit(cache=True, nogil=True)
+@njit()
 def grow(runs, first, links, leaf):  # type: ignore[no-untyped-def]
     """The tree of the paths `first`, `links`; those from `runs[n]` to `runs[n + 1]` share their beginnings. Fills in at
     which node each path ends; returns parents, links and where each run starts.
@@ -59,7 +50,7 @@ def grow(runs, first, links, leaf):  # type: ignore[no-untyped-def]
     return parent[:count].copy(), link[:count].copy(), starts
 
 
-@njit(cache=True, nogil=True, inline="always")
+@njit(inline="always")
 def _slot(table, key):  # type: ignore[no-untyped-def]
     """Where in the table a key stands, or would."""
     mask = len(table) - 1
@@ -70,21 +61,21 @@ def _slot(table, key):  # type: ignore[no-untyped-def]
     return slot
 
 
-@njit(cache=True, nogil=True)
+@njit()
 def add_down(low, high, parent, link, value, total):  # type: ignore[no-untyped-def]
     """`total[n]`: the sum of the links' values from the root to node n."""
     for node in range(low, high):
         total[node] = total[parent[node]] + value[link[node]]
 
 
-@njit(cache=True, nogil=True)
+@njit()
 def least_down(low, high, parent, link, value, lowest):  # type: ignore[no-untyped-def]
     """`lowest[n]`: the least of the links' values from the root to node n."""
     for node in range(low, high):
         lowest[node] = min(lowest[parent[node]], value[link[node]])
 
 
-@njit(cache=True, nogil=True)
+@njit()
 def load_up(low, high, parent, link, flow, load):  # type: ignore[no-untyped-def]
     """Add to `load` what goes over each link, and to each node's flow that of all beneath it."""
     for node in range(high - 1, low - 1, -1):
@@ -95,7 +86,7 @@ def load_up(low, high, parent, link, flow, load):  # type: ignore[no-untyped-def
                 flow[parent[node]] += through
 
 
-@njit(cache=True, nogil=True)
+@njit()
 def mark_up(parent, keep):  # type: ignore[no-untyped-def]
     """Keep all above a node that is kept."""
     for node in range(len(parent) - 1, 0, -1):
@@ -103,7 +94,7 @@ def mark_up(parent, keep):  # type: ignore[no-untyped-def]
             keep[parent[node]] = True
 
 
-@njit(cache=True, nogil=True)
+@njit()
 def contract(parent, link, starts, place, keep):  # type: ignore[no-untyped-def]
     """The tree of the nodes that are kept, without links that have no place; which node each has become; its starts."""
     now = np.zeros(len(parent), np.int64)
@@ -132,7 +123,7 @@ def contract(parent, link, starts, place, keep):  # type: ignore[no-untyped-def]
     return new_parent, new_link, now, new_starts
 
 
-@njit(cache=True, nogil=True)
+@njit()
 def unroll(leaf, parent, link, first, out):  # type: ignore[no-untyped-def]
     """The links from the root to each of the nodes `leaf`, one node's after another's."""
     for path in range(len(leaf)):

@@ -48,18 +48,16 @@ def prices(
     seed: int,
     out_of_time: Callable[[], bool],
     base: Floats | None = None,
-    start: Found | None = None,
-    first: float = FIRST,
 ) -> Found:
-    """Prices at which the choices are nearly the best: smoothness comes down from `first`, as a share of the greatest
-    worth, to `last`, in units of worth where demands may stay unserved, else as a share of the utilisation. `over`: by
-    what share loads may exceed what they shall be; `base`: load that is there anyhow; `start`: prices to start from.
+    """Prices at which the choices are nearly the best: smoothness comes down to `last`, in units of worth where demands
+    may stay unserved, else as a share of the utilisation. `over`: by what share loads may exceed what they shall be;
+    `base`: load that is there anyhow.
     """
-    search = _Search(table, slack, seed, out_of_time, base, first, start)
+    search = _Search(table, slack, out_of_time, base)
     unit = search.unit
-    last = min(last, first * unit) if slack else last * unit
-    stages = max(1, int(np.ceil(np.log(last / (first * unit)) / np.log(STAGE))))
-    ladder = first * unit * (last / (first * unit)) ** (np.arange(stages + 1) / stages)
+    last = min(last, FIRST * unit) if slack else last * unit
+    stages = max(1, int(np.ceil(np.log(last / (FIRST * unit)) / np.log(STAGE))))
+    ladder = FIRST * unit * (last / (FIRST * unit)) ** (np.arange(stages + 1) / stages)
     sample = table.sample(500 + SAMPLE * len(search.price), np.random.default_rng(seed))
     for smooth in ladder.tolist():
         search.ahead(smooth)
@@ -74,16 +72,7 @@ def prices(
 
 
 class _Search:
-    def __init__(
-        self,
-        table: Table,
-        slack: bool,
-        seed: int,
-        out_of_time: Callable[[], bool],
-        base: Floats | None,
-        first: float,
-        start: Found | None,
-    ) -> None:
+    def __init__(self, table: Table, slack: bool, out_of_time: Callable[[], bool], base: Floats | None) -> None:
         self.slack, self.out_of_time = slack, out_of_time
         self.split = len(table.capacity)
         self.capacity = np.concatenate([table.capacity, table.room])
@@ -94,13 +83,11 @@ class _Search:
         self.smooth = self.level = 0.0
         if slack:
             self.unit = float(table.value.max(initial=0.0)) or 1.0
-            self.price = first * self.unit * self.weight / self.capacity
+            self.price = FIRST * self.unit * self.weight / self.capacity
         else:
             self.price = 1.0 / (len(self.capacity) * self.capacity)
             # Where all are served without a link or an endpoint that counts, any unit will do.
             self.unit = float(table.rate @ _shortest(table, self.price)) / float(table.rate.sum()) or 1.0
-        if start is not None:
-            self.price = np.maximum(np.concatenate(start), 1e-9 * self.price)
 
     def ahead(self, smooth: float) -> None:
         """Go on along the line through the prices of the last two stages."""

@@ -6,18 +6,9 @@ array of its own.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import numpy as np
 
-if TYPE_CHECKING:
-    from collections.abc import Callable
-    from typing import Any
-
-    def njit(**_: Any) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-        """What numba compiles, as its callers see it."""
-else:
-    from numba import njit
+from suanwang.steering.compiled import njit
 
 NEGLIGIBLE = 1e-7
 """A share of a demand that is taken for nothing."""
@@ -35,7 +26,7 @@ MOST_STEPS = 60
 """Of the search for one demand's worth; it ends after four or five."""
 
 
-@njit(cache=True, nogil=True, fastmath=True)
+@njit(fastmath=True)
 def choose(  # type: ignore[no-untyped-def]
     low,
     high,
@@ -121,7 +112,7 @@ def choose(  # type: ignore[no-untyped-def]
     out[0] += smoothed
 
 
-@njit(cache=True, nogil=True)
+@njit()
 def answer(low, high, first, rate, share, worth, smooth, slack, out):  # type: ignore[no-untyped-def]
     """`out[i]`: how much demand i answers to prices; next to nothing where its choice is clear."""
     for i in range(low, high):
@@ -135,7 +126,7 @@ def answer(low, high, first, rate, share, worth, smooth, slack, out):  # type: i
         out[i] = rate[i] * (whole * whole - fourth) / whole if whole > 0.0 else 0.0
 
 
-@njit(cache=True, nogil=True)
+@njit()
 def curve(  # type: ignore[no-untyped-def]
     low,
     high,
@@ -234,7 +225,7 @@ def curve(  # type: ignore[no-untyped-def]
             at_end[met[x]] = 0.0
 
 
-@njit(cache=True, nogil=True)
+@njit()
 def together(first, end, leader):  # type: ignore[no-untyped-def]
     """Make `leader[e]` the same for endpoints between which demands choose, directly or by way of others."""
     for e in range(len(leader)):
@@ -258,7 +249,7 @@ def together(first, end, leader):  # type: ignore[no-untyped-def]
         leader[e] = leader[leader[e]]
 
 
-@njit(cache=True, nogil=True)
+@njit()
 def load_row(row, rate, work, path, end, path_first, links, link_room, end_room):  # type: ignore[no-untyped-def]
     """Take what a row at this rate needs from the rooms."""
     if end[row] >= 0:
@@ -267,7 +258,7 @@ def load_row(row, rate, work, path, end, path_first, links, link_room, end_room)
         link_room[links[e]] -= rate
 
 
-@njit(cache=True, nogil=True)
+@njit()
 def fill(  # type: ignore[no-untyped-def]
     order, first, path, end, missing, work, worth, most, path_first, links, link_room, end_room, rate, again
 ):
@@ -336,75 +327,3 @@ def fill(  # type: ignore[no-untyped-def]
                     load_row(r, change, work[i], path, end, path_first, links, link_room, end_room)
                     rate[r] = before[r - begin]
             missing[i] = owed
-
-
-@njit(cache=True, nogil=True)
-def best_rows(  # type: ignore[no-untyped-def]
-    low, high, first, node, end, work, value, price, end_price, most, keep, best
-):
-    """Mark in `keep` the rows of each demand that are worth most at these prices, `most` of them or fewer; `best[i]`:
-    what the best of them is worth, or what `best[i]` said if that is more.
-    """
-    worth = np.empty(most)
-    row = np.empty(most, np.int64)
-    for i in range(low, high):
-        count = 0
-        for r in range(first[i], first[i + 1]):
-            v = value[r] - price[node[r]]
-            if end[r] >= 0:
-                v -= end_price[end[r]] * work[i]
-            if count == most and v <= worth[count - 1]:
-                continue
-            at = count if count < most else most - 1
-            while at > 0 and worth[at - 1] < v:
-                worth[at], row[at] = worth[at - 1], row[at - 1]
-                at -= 1
-            worth[at], row[at] = v, r
-            count = min(count + 1, most)
-        for at in range(count):
-            keep[row[at]] = True
-        if count > 0:
-            best[i] = max(best[i], worth[0])
-
-
-@njit(cache=True, nogil=True)
-def restless(  # type: ignore[no-untyped-def]
-    low, high, first, node, end, wanted, work, value, price, end_price, flow, least, moves, best
-):
-    """`moves[i]`: whether a demand would gain more than `least` a unit if something of it moved at these prices, when
-    its rows have the rates `flow[:, 0]`; `best[i]`: what its best row is worth.
-    """
-    for i in range(low, high):
-        highest, lowest = 0.0, np.inf
-        lacking = wanted[i]
-        for r in range(first[i], first[i + 1]):
-            v = value[r] - price[node[r]]
-            if work[i] > 0.0:
-                v -= end_price[end[r]] * work[i]
-            highest = max(highest, v)
-            if flow[r, 0] > 0.0:
-                lowest = min(lowest, v)
-                lacking -= flow[r, 0]
-        if lacking > 1e-9 * wanted[i]:
-            lowest = min(lowest, 0.0)
-        moves[i] = highest > lowest + least
-        best[i] = highest
-
-
-@njit(cache=True, nogil=True)
-def shortlist(which, first, node, end, work, value, price, end_price, flow, best, margin, numbers, new_first):  # type: ignore[no-untyped-def]
-    """The rows of the demands `which` that carry something or are worth at most `margin` less than the best: their
-    `numbers`, and where each demand's start (`new_first`).
-    """
-    count = 0
-    for n in range(len(which)):
-        i = which[n]
-        new_first[n] = count
-        for r in range(first[i], first[i + 1]):
-            v = value[r] - price[node[r]]
-            if work[i] > 0.0:
-                v -= end_price[end[r]] * work[i]
-            if flow[r, 0] > 0.0 or v >= best[i] - margin:
-                numbers[count] = r
-                count += 1
-    new_first[len(which)] = count

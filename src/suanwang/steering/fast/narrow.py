@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from suanwang.steering.fast import kernels
+from suanwang.steering.fast import narrow_kernels as kernels
 from suanwang.steering.fast.descent import Found
 from suanwang.steering.fast.table import parts_by_source
 from suanwang.steering.problem import Bools, Floats, Ints

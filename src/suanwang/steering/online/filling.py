@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import numpy as np
 
+from suanwang.steering.compiled import njit
 from suanwang.steering.online.kernels import (
     END,
     EXTRA,
@@ -31,17 +30,8 @@ from suanwang.steering.online.kernels import (
     visit_all,
 )  # fmt: skip
 
-if TYPE_CHECKING:
-    from collections.abc import Callable
-    from typing import Any
 
-    def njit(**_: Any) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-        """What numba compiles, as its callers see it."""
-else:
-    from numba import njit
-
-
-@njit(cache=True, nogil=True)
+@njit()
 def fill(starts, links, rows, flow, m, own, need, bar_first, bars, which, count, slack):  # type: ignore[no-untyped-def]
     """Give demands, in this order, what they miss where there is room, where it is worth most at the prices first."""
     widest = 1
@@ -86,14 +76,14 @@ def fill(starts, links, rows, flow, m, own, need, bar_first, bars, which, count,
                 left -= amount
 
 
-@njit(cache=True, nogil=True)
+@njit()
 def empty(starts, links, rows, flow, m, need, which):  # type: ignore[no-untyped-def]
     """Take everything off these rows."""
     for row in which:
         clear(starts, links, rows, flow, m, row, need[rows[row, OWNER], WORK])
 
 
-@njit(cache=True, nogil=True)
+@njit()
 def over(starts, links, rows, m, row, work):  # type: ignore[no-untyped-def]
     """By how much a row must come down, at most, until nothing on it is overfull."""
     found = 0.0
@@ -106,7 +96,7 @@ def over(starts, links, rows, m, row, work):  # type: ignore[no-untyped-def]
     return found
 
 
-@njit(cache=True, nogil=True)
+@njit()
 def trim(starts, links, rows, flow, m, own, need, which):  # type: ignore[no-untyped-def]
     """Take from these demands' rows what overfills their resources, from rows that are worth nothing first."""
     later = np.empty(16 + len(which), np.int64)
@@ -133,7 +123,7 @@ def trim(starts, links, rows, flow, m, own, need, which):  # type: ignore[no-unt
             take(starts, links, rows, flow, m, row, much, work)
 
 
-@njit(cache=True, nogil=True)
+@njit()
 def take(starts, links, rows, flow, m, row, much, work):  # type: ignore[no-untyped-def]
     """Take up to `much` from a row."""
     if much >= flow[row, RATE]:
@@ -142,7 +132,7 @@ def take(starts, links, rows, flow, m, row, much, work):  # type: ignore[no-unty
         put(starts, links, rows, flow, m, row, -much, work)
 
 
-@njit(cache=True, nogil=True)
+@njit()
 def force(starts, links, rows, flow, m, own, need, bar_first, bars, which):  # type: ignore[no-untyped-def]
     """Put what these demands miss where it is worth most, whether there is room or not; what is too much goes."""
     for i in which:
@@ -178,7 +168,7 @@ def force(starts, links, rows, flow, m, own, need, bar_first, bars, which):  # t
             put(starts, links, rows, flow, m, best, left, need[i, WORK])
 
 
-@njit(cache=True, nogil=True)
+@njit()
 def reduce_all(starts, links, rows, flow, m, own, need, which):  # type: ignore[no-untyped-def]
     """Take from these demands what they have beyond what they want, where it is worth least first."""
     for i in which:
@@ -200,7 +190,7 @@ def reduce_all(starts, links, rows, flow, m, own, need, which):  # type: ignore[
                 put(starts, links, rows, flow, m, worst, -left, need[i, WORK])
 
 
-@njit(cache=True, nogil=True)
+@njit()
 def place(starts, links, rows, flow, m, own, need, bar_first, bars, which, slack):  # type: ignore[no-untyped-def]
     """Place new demands one after the other, each whole where that is worth most at the prices, if it fits somewhere;
     else in parts, or as much as fits. Where all must be served (`slack` minus infinity) there is always room.
@@ -225,7 +215,7 @@ def place(starts, links, rows, flow, m, own, need, bar_first, bars, which, slack
             fill(starts, links, rows, flow, m, own, need, bar_first, bars, one, 1, slack)
 
 
-@njit(cache=True, nogil=True)
+@njit()
 def level_off(starts, links, rows, flow, m, own, need, fair, which, at, room):  # type: ignore[no-untyped-def]
     """Bring the load of resource `at` down to `room`, by a ceiling on what each of its demands has, as a share of
     `fair` (D,); `which`: the rows on it.
@@ -259,7 +249,7 @@ def level_off(starts, links, rows, flow, m, own, need, fair, which, at, room):  
             put(starts, links, rows, flow, m, row, -less, need[i, WORK])
 
 
-@njit(cache=True, nogil=True)
+@njit()
 def all_missing(own, need, flow, which):  # type: ignore[no-untyped-def]
     """(len(which),) what each of these demands wants beyond what it has."""
     out = np.empty(len(which))

@@ -8,18 +8,9 @@ Multiplier Methods, 1982, chapter 2).
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import numpy as np
 
-if TYPE_CHECKING:
-    from collections.abc import Callable
-    from typing import Any
-
-    def njit(**_: Any) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-        """What numba compiles, as its callers see it."""
-else:
-    from numba import njit
+from suanwang.steering.compiled import njit
 
 SHIFTS = 4
 """How often one demand may move something in one visit."""
@@ -44,7 +35,7 @@ LOAD, ROOM, Y, STIFF, FROM, EXTRA, PRICE = range(7)
 """Rows of a market `m` (7, R)."""
 
 
-@njit(cache=True, nogil=True)
+@njit()
 def price_at(m, at):  # type: ignore[no-untyped-def]
     """The price of a resource at its load."""
     if m[ROOM, at] <= 0.0:
@@ -55,20 +46,20 @@ def price_at(m, at):  # type: ignore[no-untyped-def]
     return found
 
 
-@njit(cache=True, nogil=True)
+@njit()
 def price_link(m, at):  # type: ignore[no-untyped-def]
     """`price_at` of a link that is open."""
     return max(0.0, m[Y, at] + m[STIFF, at] * (m[LOAD, at] - m[ROOM, at]))
 
 
-@njit(cache=True, nogil=True)
+@njit()
 def price_all(m):  # type: ignore[no-untyped-def]
     """Bring all prices up to date."""
     for at in range(m.shape[1]):
         m[PRICE, at] = price_at(m, at)
 
 
-@njit(cache=True, nogil=True)
+@njit()
 def net_worth(starts, links, rows, flow, m, row, work, least=-np.inf):  # type: ignore[no-untyped-def]
     """What a unit on a row is worth at the prices; minus infinity as soon as it is clear that it is below `least`."""
     left = flow[row, WORTH]
@@ -81,7 +72,7 @@ def net_worth(starts, links, rows, flow, m, row, work, least=-np.inf):  # type: 
     return left
 
 
-@njit(cache=True, nogil=True)
+@njit()
 def space(starts, links, rows, flow, m, row, work):  # type: ignore[no-untyped-def]
     """How much more fits on a row."""
     found = np.inf
@@ -95,7 +86,7 @@ def space(starts, links, rows, flow, m, row, work):  # type: ignore[no-untyped-d
     return found
 
 
-@njit(cache=True, nogil=True)
+@njit()
 def put(starts, links, rows, flow, m, row, amount, work):  # type: ignore[no-untyped-def]
     """Change a row's rate, its loads and prices."""
     flow[row, RATE] += amount
@@ -110,14 +101,14 @@ def put(starts, links, rows, flow, m, row, amount, work):  # type: ignore[no-unt
         m[PRICE, at] = price_at(m, at)
 
 
-@njit(cache=True, nogil=True)
+@njit()
 def clear(starts, links, rows, flow, m, row, work):  # type: ignore[no-untyped-def]
     """Take a row's rate away, and exactly that."""
     put(starts, links, rows, flow, m, row, -flow[row, RATE], work)
     flow[row, RATE] = 0.0
 
 
-@njit(cache=True, nogil=True)
+@njit()
 def barred(bar_first, bars, flow, row):  # type: ignore[no-untyped-def]
     """Whether a row that must be apart from this one carries something."""
     if len(bars) == 0:
@@ -128,7 +119,7 @@ def barred(bar_first, bars, flow, row):  # type: ignore[no-untyped-def]
     return found
 
 
-@njit(cache=True, nogil=True)
+@njit()
 def missing(own, need, flow, i):  # type: ignore[no-untyped-def]
     """What a demand wants beyond what it has."""
     left = need[i, WANTED]
@@ -137,7 +128,7 @@ def missing(own, need, flow, i):  # type: ignore[no-untyped-def]
     return left
 
 
-@njit(cache=True, nogil=True)
+@njit()
 def reach(starts, links, rows, m, row, work, gain):  # type: ignore[no-untyped-def]
     """(how much may go to a row before prices there rise by more than `gain`, how fast they rise now)."""
     most, bend = np.inf, 0.0
@@ -158,7 +149,7 @@ def reach(starts, links, rows, m, row, work, gain):  # type: ignore[no-untyped-d
     return max(most, 0.0), bend
 
 
-@njit(cache=True, nogil=True)
+@njit()
 def visit(starts, links, rows, flow, m, own, need, bar_first, bars, i, slack, least, net):  # type: ignore[no-untyped-def]
     """One demand moves, from where a unit is worth least to it to where it is worth most, while that gains `least`.
 
@@ -232,7 +223,7 @@ def visit(starts, links, rows, flow, m, own, need, bar_first, bars, i, slack, le
     return moved
 
 
-@njit(cache=True, nogil=True)
+@njit()
 def visit_all(starts, links, rows, flow, m, own, need, bar_first, bars, which, count, slack, least):  # type: ignore[no-untyped-def]
     """Visit these demands in turn; how many moved."""
     widest = 1

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import numpy as np
 
+from suanwang.steering.compiled import njit
 from suanwang.steering.online.kernels import (
     END,
     FIRST,
@@ -22,17 +21,8 @@ from suanwang.steering.online.kernels import (
     Y,
 )  # fmt: skip
 
-if TYPE_CHECKING:
-    from collections.abc import Callable
-    from typing import Any
 
-    def njit(**_: Any) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-        """What numba compiles, as its callers see it."""
-else:
-    from numba import njit
-
-
-@njit(cache=True, nogil=True)
+@njit()
 def chain(low, high, rows, head):  # type: ignore[no-untyped-def]
     """Hang rows on to their paths: `head[path]` the first, `after[row]` the next, -1 none."""
     for row in range(low, high):
@@ -40,7 +30,7 @@ def chain(low, high, rows, head):  # type: ignore[no-untyped-def]
         head[rows[row, PATH]] = row
 
 
-@njit(cache=True, nogil=True)
+@njit()
 def turn_over(first, links, to, of):  # type: ignore[no-untyped-def]
     """From the links of paths, the paths of links; `to[l]` is where those of link l go."""
     for path in range(len(first) - 1):
@@ -49,7 +39,7 @@ def turn_over(first, links, to, of):  # type: ignore[no-untyped-def]
             to[links[at]] += 1
 
 
-@njit(cache=True, nogil=True)
+@njit()
 def add_up(starts, links, rows, flow, own, need, count, load):  # type: ignore[no-untyped-def]
     """Add the rows' rates to `load` (classes, R)."""
     for row in range(count):
@@ -62,7 +52,7 @@ def add_up(starts, links, rows, flow, own, need, count, load):  # type: ignore[n
             load[level, rows[row, END]] += rate * need[i, WORK]
 
 
-@njit(cache=True, nogil=True)
+@njit()
 def alive(starts, links, rows, own, need, room, found):  # type: ignore[no-untyped-def]
     """Which demands have a row over resources that hold something."""
     for i in range(len(found)):
@@ -77,7 +67,7 @@ def alive(starts, links, rows, own, need, room, found):  # type: ignore[no-untyp
                 break
 
 
-@njit(cache=True, nogil=True)
+@njit()
 def match(starts, links, rows, flow, own, main, p_first, p_main, p_links, demand, end, path, rate, lost):  # type: ignore[no-untyped-def]
     """Give rows the rates of an allocation's rows that are the same; the demands of others are marked as lost."""
     for n in range(len(demand)):
@@ -103,7 +93,7 @@ def match(starts, links, rows, flow, own, main, p_first, p_main, p_links, demand
             lost[i] = True
 
 
-@njit(cache=True, nogil=True)
+@njit()
 def note(i, mark, stamp, out, count):  # type: ignore[no-untyped-def]
     """Add a demand to `out`, unless it is marked or `out` is full."""
     if mark[i] != stamp and count < len(out):
@@ -113,7 +103,7 @@ def note(i, mark, stamp, out, count):  # type: ignore[no-untyped-def]
     return count
 
 
-@njit(cache=True, nogil=True)
+@njit()
 def gather(rows, flow, own, need, over_first, crossers, head, link, rising, level, mark, stamp, out, count):  # type: ignore[no-untyped-def]
     """Add to `out` the demands of a class to which a link's price matters: those that are on it when it rose, those
     that could come when it fell; how many are in it then.
@@ -132,7 +122,7 @@ def gather(rows, flow, own, need, over_first, crossers, head, link, rising, leve
     return count
 
 
-@njit(cache=True, nogil=True)
+@njit()
 def gather_at(low, high, rows, flow, own, need, end, rising, level, mark, stamp, out, count):  # type: ignore[no-untyped-def]
     """As `gather`, for an endpoint's resource, over a range of rows."""
     for row in range(low, high):
@@ -144,7 +134,7 @@ def gather_at(low, high, rows, flow, own, need, end, rising, level, mark, stamp,
     return count
 
 
-@njit(cache=True, nogil=True)
+@njit()
 def best_of_all(starts, links, rows, flow, m, own, need, count, slack):  # type: ignore[no-untyped-def]
     """The sum over demands of rate times the best net worth of a unit at the multipliers alone."""
     total = 0.0
@@ -164,7 +154,7 @@ def best_of_all(starts, links, rows, flow, m, own, need, count, slack):  # type:
     return total
 
 
-@njit(cache=True, nogil=True)
+@njit()
 def distinct(which, mark, stamp):  # type: ignore[no-untyped-def]
     """Each demand once, in the order in which they come first."""
     out = np.empty(len(which), np.int64)
@@ -177,7 +167,7 @@ def distinct(which, mark, stamp):  # type: ignore[no-untyped-def]
     return out[:count]
 
 
-@njit(cache=True, nogil=True)
+@njit()
 def rows_on(count, links, rows, flow, own, over_first, crossers, head, at, level):  # type: ignore[no-untyped-def]
     """The rows of a class that carry something over a resource; `links`: how many resources are links."""
     out = np.empty(count, np.int64)
@@ -198,7 +188,7 @@ def rows_on(count, links, rows, flow, own, over_first, crossers, head, at, level
     return out[:found].copy()
 
 
-@njit(cache=True, nogil=True)
+@njit()
 def find(keys, low, high, key):  # type: ignore[no-untyped-def]
     """The first place from `low` to `high` where the sorted keys are `key` or more."""
     while low < high:
@@ -210,7 +200,7 @@ def find(keys, low, high, key):  # type: ignore[no-untyped-def]
     return low
 
 
-@njit(cache=True, nogil=True)
+@njit()
 def new_rows(  # type: ignore[no-untyped-def]
     number, source, choice, limit, weight, keys, offset, choice_first, choice_of, end_node, end_delay, slow, slowest,
     path_cost, end_cost, unit, resource, row, rows, flow, own, write,
