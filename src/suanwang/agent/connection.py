@@ -179,7 +179,10 @@ class Connection:
                     # The close code is read here: answering first may fail, and the code would be lost with that.
                     autoclose=False,
                 )
-                async with await asyncio.wait_for(connecting, _CONNECT_S) as socket:
+                # Not `wait_for`: until Python 3.12 it forgets a cancellation that comes as the connection does.
+                async with asyncio.timeout(_CONNECT_S):
+                    made = await connecting
+                async with made as socket:
                     await self._talk(socket)
         except (aiohttp.ClientError, OSError, TimeoutError, ssl.SSLError) as problem:
             raise self._explained(problem) from None
