@@ -17,6 +17,7 @@ from tests.steering.random_problems import random_problem
 from suanwang.steering import exact, fast
 from suanwang.steering.answer import GREATEST, Answer, Budget
 from suanwang.steering.building import Demand, Link, network, problem
+from suanwang.steering.fast import exchange, narrow
 from suanwang.steering.problem import Aim, Demands, Network, Problem, nodes_as_endpoints
 
 seeds = st.integers(0, 10**6)
@@ -60,6 +61,20 @@ def test_sums_are_close_to_brute_force(seed: int, aim: Aim) -> None:
     judge(asked, answer, failed)
     best = Oracle(asked, failed).value()
     near(asked, answer, best, 0.03)
+
+
+@given(seeds, SUMS)
+@settings(deadline=None, max_examples=80)
+def test_a_few_rows_at_a_time_lead_to_the_same(seed: int, aim: Aim) -> None:
+    """As for demands with dozens of rows: two at a time, and of these those near the best."""
+    asked = dataclasses.replace(random_problem(seed, aim), by_priority=False)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(narrow, "WIDE", 0)
+        patch.setattr(narrow, "MOST", 2)
+        patch.setattr(exchange, "MANY", 0)
+        answer = fast.solve(asked, candidates_of(asked), budget())
+    judge(asked, answer)
+    near(asked, answer, Oracle(asked).value(), 0.05)
 
 
 @given(seeds, WORST)

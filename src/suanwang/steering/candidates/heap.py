@@ -8,19 +8,14 @@ anew when its own file changes, not when a file changes from which it calls some
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any
 
-import numba
 import numpy as np
 
-F = TypeVar("F", bound=Callable[..., Any])
+from suanwang.steering.compiled import njit
 
-
-def kernel(function: F) -> F:
-    """A function that numba compiles."""
-    compiled: F = numba.njit(cache=True, nogil=True)(function)
-    return compiled
+kernel = njit()
+"""Marks a function that numba compiles."""
 
 
 @kernel

@@ -163,7 +163,8 @@ class _Trade:
         served = np.unique(rows.demand[flow[:, market.RATE] > 0])
         filling.trim(*base, served)
         left = np.maximum(state[market.ROOM] * (1 - market.MARGIN) - state[market.LOAD], 0.0)
-        open_ = (rows.paths.least(left[: self.links])[rows.path] > 0) & (left[self.links :][rows.endpoint] > 0)
+        open_ = (left[self.links :][rows.endpoint] > 0) | (rows.problem.demands.work[rows.demand] == 0)
+        open_ &= rows.paths.least(left[: self.links])[rows.path] > 0
         lacking = self.need[:, 0] - tally(rows.demand, flow[:, market.RATE], len(self.own))
         some = np.bincount(rows.demand[open_], minlength=len(self.own)) > 0
         some &= self.narrow.mine & (lacking > 1e-9 * self.need[:, 0])

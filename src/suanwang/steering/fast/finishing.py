@@ -81,7 +81,8 @@ def filled(rows: Rows, rate: Floats, taken: Floats, mine: Bools) -> Floats:
     # What smoothness left on rows that cost more goes to better ones; what is then free goes to who lacks it.
     if rows.problem.aim in (Aim.MIN_COST, Aim.MIN_LATENCY) and not rows.allowance.any():
         fill(mine, True)
-    open_ = rows.demand[(rows.paths.least(link_room)[rows.path] > 0) & (end_room[rows.endpoint] > 0)]
+    room = (end_room[rows.endpoint] > 0) | (demands.work[rows.demand] == 0)
+    open_ = rows.demand[room & (rows.paths.least(link_room)[rows.path] > 0)]
     fill(mine & (np.bincount(open_, minlength=len(demands)) > 0), False)
     return rate
 
