@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from tests.steering.oracle import Oracle, candidates_of, check
 from tests.steering.random_problems import random_problem
@@ -78,6 +78,7 @@ def test_a_few_rows_at_a_time_lead_to_the_same(seed: int, aim: Aim) -> None:
 
 
 @given(seeds, WORST)
+@example(123, Aim.MIN_MLU)
 @settings(deadline=None, max_examples=150)
 def test_the_worst_is_close_to_brute_force(seed: int, aim: Aim) -> None:
     asked = dataclasses.replace(random_problem(seed, aim), by_priority=False)

@@ -13,12 +13,13 @@ from typing import NamedTuple
 
 import numpy as np
 
+from suanwang.steering.fast.auction import Auction
 from suanwang.steering.fast.narrow import Narrow, Restless
 from suanwang.steering.online import filling
 from suanwang.steering.online import kernels as market
 from suanwang.steering.online.level import WIDE
 from suanwang.steering.paths import tally
-from suanwang.steering.problem import Floats, Ints
+from suanwang.steering.problem import Bools, Floats, Ints
 from suanwang.steering.rows import Rows
 
 TIGHT = 0.2, 0.05
@@ -44,6 +45,17 @@ MANY = 6
 NEAR = 0.1
 """How near, as a share of a unit's worth."""
 
+BID = 2.0
+"""Where room at endpoints is sold in the end: what a bid adds to a price at least, as a share of the gap asked for and
+of what a unit is worth or costs.
+"""
+
+LOWER = 0.5
+"""By how many units' worth prices are lower when that begins than they have been."""
+
+EARLY = 1.2
+"""There it is tried when the gap is that many times what was asked for; for an auction gives better prices, too."""
+
 WALL = 1e3
 """What is all taken costs so many times a unit's worth."""
 
@@ -67,12 +79,14 @@ def exchange(
     missed: Callable[[float, float], float],
     gap: float,
     out_of_time: Callable[[], bool],
+    auction: Auction | None = None,
 ) -> Exchanged:
     """Better rates than `rate`, beside those `taken`, and better prices than `link` and `end`. `unit`: what a unit of
     rate is worth or costs, about; `missed(value, bound)`: what share is missing; it ends when that is below `gap`.
+    `auction`: of these rows, if room at endpoints can be sold.
     """
     demands, links = narrow.rows.problem.demands, len(narrow.rows.capacity)
-    trade = _Trade(narrow, rate, taken, link, end, unit)
+    trade = _Trade(narrow, rate, taken, link, end, unit, auction.sides if auction else None)
     best = Exchanged(rate, link, end, np.inf)
     whole, least_left, tried, since = rate, np.inf, np.inf, 0
     for again in range(SWEEPS):
@@ -85,8 +99,13 @@ def exchange(
         if left < 0.9 * least_left:
             least_left, since = left, again
         last = again == SWEEPS - 1 or again - since > PATIENCE or out_of_time()
-        if left < min(gap, 0.9 * tried) or last:
-            whole, tried = trade.settled(), left
+        if left < min(EARLY * gap if auction else gap, 0.9 * tried) or last:
+            tried = left
+            if auction:
+                whole, sold = _sold(trade, auction, price, BID * gap * unit / auction.mean_work)
+                best = sold if sold.bound < best.bound else best
+            else:
+                whole = trade.settled()
             if missed(float(whole @ narrow.worth), best.bound) < gap or last:
                 break
         trade.sweep(found, price)
@@ -95,13 +114,43 @@ def exchange(
     return best._replace(rate=whole + taken)
 
 
+def _sold(trade: _Trade, auction: Auction, price: Floats, bid: float) -> tuple[Floats, Exchanged]:
+    """Rates (N,) within all limits from those there are, and a bound with its prices: room is sold anew at these prices
+    of links.
+    """
+    narrow, workers, links = trade.narrow, trade.narrow.workers, price[: trade.links]
+    rate, of_paths = trade.flow[:, market.RATE].copy(), narrow.of_paths(links)
+
+    def settle() -> Floats:
+        return auction.settle(rate, of_paths, price[trade.links :], bid)
+
+    settled = workers.submit(settle) if workers else None
+    low = np.maximum(price[trade.links :] - LOWER * trade.unit, 0.0)
+    _, end = auction.sell(of_paths, bid, low)
+    whole = settled.result() if settled else settle()
+    both = np.concatenate([links, end])
+    bound = float(narrow.rows.problem.demands.rate @ narrow.at(links, end)[1])
+    bound += float(trade.room[trade.limited] @ both[trade.limited])
+    return whole, Exchanged(whole, links, end, bound)
+
+
 class _Trade:
     """What the kernels of `online` work on: see there for what stands in which column."""
 
-    def __init__(self, narrow: Narrow, rate: Floats, taken: Floats, link: Floats, end: Floats, unit: float) -> None:
+    def __init__(
+        self,
+        narrow: Narrow,
+        rate: Floats,
+        taken: Floats,
+        link: Floats,
+        end: Floats,
+        unit: float,
+        sides: Bools | None,
+    ) -> None:
         rows = narrow.rows
         demands, ends = rows.problem.demands, rows.problem.endpoints
         self.narrow, self.rows, self.unit, self.links = narrow, rows, unit, len(rows.capacity)
+        self.sides = sides
         self.many = len(rows) >= MANY * len(demands)
         used = np.concatenate(rows.loads(taken))
         room = np.minimum(np.concatenate([rows.capacity, ends.free]), WIDE)
@@ -135,18 +184,36 @@ class _Trade:
 
     def sweep(self, found: Restless, price: Floats) -> None:
         """Those that are restless move, one after the other."""
-        paths, which = self.rows.paths, found.demands
+        if self.sides is None:
+            self._visit(found.demands, self.state, found, price)
+            return
+        one, other = self.state.copy(), self.state.copy()
+        for state in (one, other):
+            # Where both sides use a link, each answers half of what is too much there.
+            twice = np.flatnonzero(self.limited[: self.links])
+            state[market.STIFF, twice] *= 2.0
+            state[market.ROOM, twice] = 0.5 * (state[market.ROOM, twice] + state[market.LOAD, twice])
+        side = self.sides[found.demands]
+        parts = (found.demands[side], one), (found.demands[~side], other)
+        apply = self.narrow.workers.map if self.narrow.workers else map
+        list(apply(lambda part: self._visit(part[0], part[1], found, price), parts))
+        load = self.state[market.LOAD]
+        self.state[market.LOAD] = np.maximum(one[market.LOAD] + other[market.LOAD] - load, 0.0)
+        market.price_all(self.state)
+
+    def _visit(self, which: Ints, state: Floats, found: Restless, price: Floats) -> None:
+        paths = self.rows.paths
         if len(self.bars[1]) or not self.many:
             market.visit_all(
-                paths.first, paths.links, self.table, self.flow, self.state, self.own, self.need, *self.bars, which,
+                paths.first, paths.links, self.table, self.flow, state, self.own, self.need, *self.bars, which,
                 len(which), 0.0, LEAST * self.unit,
             )  # fmt: skip
             return
-        numbers, first = self.narrow.shortlist(found, price[self.links :], self.flow, NEAR * self.unit)
+        numbers, first = self.narrow.shortlist(which, found, price[self.links :], self.flow, NEAR * self.unit)
         flow, own = self.flow[numbers], self.own[which]
         own[:, market.FIRST], own[:, market.STOP] = first[:-1], first[1:]
         market.visit_all(
-            paths.first, paths.links, self.table[numbers], flow, self.state, own, self.need[which], *self.bars,
+            paths.first, paths.links, self.table[numbers], flow, state, own, self.need[which], *self.bars,
             np.arange(len(which)), len(which), 0.0, LEAST * self.unit,
         )  # fmt: skip
         self.flow[numbers] = flow

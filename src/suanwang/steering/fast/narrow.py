@@ -53,7 +53,7 @@ class Narrow:
         best that a unit of each demand's rate can do, 0 if that is not to be served.
         """
         rows, demands = self.rows, self.rows.problem.demands
-        price = self._of_paths(link)
+        price = self.of_paths(link)
         keep, best = np.zeros(len(rows), bool), np.zeros(len(demands))
 
         def look(low: int, high: int) -> None:
@@ -72,7 +72,7 @@ class Narrow:
         and endpoints (E,), when each wants `wanted` (D,) and its rows have the rates `flow[:, 0]` (N, 2).
         """
         rows, demands = self.rows, self.rows.problem.demands
-        price = self._of_paths(link)
+        price = self.of_paths(link)
         moves, best = np.zeros(len(demands), bool), np.zeros(len(demands))
 
         def look(low: int, high: int) -> None:
@@ -84,11 +84,11 @@ class Narrow:
         self._in_parts(look)
         return Restless(np.flatnonzero(moves & self.mine), price, np.where(self.mine, best, 0.0))
 
-    def shortlist(self, found: Restless, end: Floats, flow: Floats, margin: float) -> tuple[Ints, Ints]:
-        """Of the restless, the rows that carry something or are worth at most `margin` less than the best: their
-        numbers, and where those of each demand start.
+    def shortlist(self, which: Ints, found: Restless, end: Floats, flow: Floats, margin: float) -> tuple[Ints, Ints]:
+        """Of the restless `which`, the rows that carry something or are worth at most `margin` less than the best:
+        their numbers, and where those of each demand start.
         """
-        rows, which = self.rows, found.demands
+        rows = self.rows
         numbers = np.empty(int((rows.first[which + 1] - rows.first[which]).sum()), np.int64)
         first = np.empty(len(which) + 1, np.int64)
         kernels.shortlist(
@@ -97,7 +97,8 @@ class Narrow:
         )  # fmt: skip
         return numbers[: first[-1]], first
 
-    def _of_paths(self, link: Floats) -> Floats:
+    def of_paths(self, link: Floats) -> Floats:
+        """(P,) the price of each path when links have these (L,)."""
         tree, leaf = self.rows.paths.tree
         return np.asarray(replace(tree, workers=self.workers).sums(link)[leaf])
 

@@ -8,10 +8,12 @@ from dataclasses import replace
 import numpy as np
 
 from suanwang.steering.answer import Budget
+from suanwang.steering.fast.auction import Auction, is_sold
 from suanwang.steering.fast.descent import Found, prices
 from suanwang.steering.fast.exchange import Exchanged, exchange
 from suanwang.steering.fast.finishing import apart, barred_by, fewest, filled
 from suanwang.steering.fast.narrow import Narrow, by_endpoint, is_wide
+from suanwang.steering.fast.opening import opening
 from suanwang.steering.fast.parted import Parted, part
 from suanwang.steering.paths import tally
 from suanwang.steering.problem import Aim, Bools, Floats, Ints
@@ -74,26 +76,30 @@ def _solved(rows: Rows, budget: Budget, out_of_time: Callable[[], bool], mine: B
 
     every = Narrow(rows, mine, _worth(rows, slice(None), None), budget.workers)
     wide = is_wide(rows)
-    keep = every.at(np.zeros(len(rows.capacity)), np.zeros(ends))[0] if wide else mine[rows.demand]
+    sold, unit, value = wide and is_sold(rows, mine), 0.0, 0.0
     answer = Exchanged(taken, np.zeros(len(rows.capacity)), np.zeros(ends), np.inf)
-    unit = value = 0.0
+    if sold:
+        unit = _unit(rows, every.worth, rows.demand, rows.first, rows.problem.demands.rate * mine)
+        start = opening(every, taken, unit, budget, out_of_time)
+        answer = Exchanged(start.rate + taken, start.link, start.end, np.inf)
+    keep = every.at(answer.link, answer.end)[0] if wide else mine[rows.demand]
     barred = barred_by(rows, taken)
     for attempt in range(ATTEMPTS):
-        keep = (keep | (taken > 0)) & ~barred
+        keep = (keep | (answer.rate > 0)) & ~barred
         some, numbers = rows.only(keep), np.flatnonzero(keep)
         if not (mine & some.counted).any():
             break
         narrow = Narrow(some, mine, every.worth[numbers], budget.workers)
-        if not attempt or not wide:
+        link, end, rate = answer.link, answer.end, (answer.rate - taken)[numbers]
+        if not wide or (not attempt and not sold):
             # With all rows at hand, a second attempt is one with prices as good as smoothing makes them.
             parted, found, unit = _priced(
                 some, budget, out_of_time, mine, taken[numbers], 0.0 if attempt else NEARLY[wide]
             )
             link, end = found.link, by_endpoint(found, parted.endpoint, ends)
             rate = apart(some, _rates(some, parted, mine), taken[numbers])
-        else:
-            link, end, rate = answer.link, answer.end, (answer.rate - taken)[numbers]
-        new = exchange(narrow, rate, taken[numbers], link, end, unit, missed, budget.gap, out_of_time)
+        auction = Auction(narrow, taken[numbers]) if sold else None
+        new = exchange(narrow, rate, taken[numbers], link, end, unit, missed, budget.gap, out_of_time, auction)
         more, best = every.at(new.link, new.end)
         bound = new.bound + float(rows.problem.demands.rate @ (best - narrow.at(new.link, new.end)[1]))
         worth = float((new.rate - taken[numbers]) @ narrow.worth)
@@ -105,7 +111,7 @@ def _solved(rows: Rows, budget: Budget, out_of_time: Callable[[], bool], mine: B
             answer = new._replace(rate=answer.rate, bound=bound)
         if out_of_time() or missed(value, answer.bound) < budget.gap or (attempt and not wide):
             break
-        keep = more | (answer.rate > 0) if wide else keep
+        keep = more if wide else keep
     return answer
 
 
@@ -131,6 +137,20 @@ def _worth(rows: Rows, row: Ints | slice, free: Bools | None) -> Floats:
     return np.asarray(value + problem.churn * (rows.present[row] > 0))
 
 
+def _unit(rows: Rows, worth: Floats, demand: Ints, first: Ints, rate: Floats) -> float:
+    """What a unit of rate is worth, or costs, on average: at the best of each demand's rows, which are worth this, of
+    these demands, and start at `first` (D + 1,); demands count by their rates (D,).
+    """
+    some = np.diff(first) > 0
+    starts, weight = first[:-1][some], np.maximum(rate[some], 1e-300)
+    mean = 0.0
+    if rows.problem.aim is not Aim.TOTAL_FLOW:
+        cost = rows.problem.demands.weight[demand] * rows.problem.unserved_cost - worth
+        mean = float(np.average(np.minimum.reduceat(cost, starts), weights=weight))
+    mean = mean or float(np.average(np.maximum.reduceat(worth, starts), weights=weight))
+    return max(abs(mean), 1e-9)
+
+
 def _priced(
     rows: Rows,
     budget: Budget,
@@ -148,12 +168,7 @@ def _priced(
     shorter = SHORTER * float(value.max(initial=0.0)) * length / max(int(length.max(initial=1)), 1)
     costs = rows.problem.aim is not Aim.TOTAL_FLOW
     parted.table = replace(parted.table, value=value if costs else value - shorter)
-    starts = parted.table.first[:-1]
-    mean = float(np.average(np.maximum.reduceat(value, starts), weights=rate))
-    if costs:
-        weight = rows.problem.demands.weight[rows.demand[parted.row]] * rows.problem.unserved_cost
-        mean = -float(np.average(np.maximum.reduceat(value - weight, starts), weights=rate)) or mean
-    mean = max(abs(mean), 1e-9)
+    mean = _unit(rows, value, rows.demand[parted.row], parted.table.first, rate)
     last = max(FINE * budget.gap, least) * mean
     return parted, prices(parted.table, True, last, OVER, budget.seed, out_of_time), mean
 
@@ -161,6 +176,7 @@ def _priced(
 def _rates(rows: Rows, parted: Parted, mine: Bools) -> Floats:
     table, demands = parted.table, rows.problem.demands
     share = np.where(table.share < TINY, 0.0, table.share)
+    share /= table.of_rows(np.maximum(np.add.reduceat(share, table.first[:-1]), 1.0))
     rate = tally(parted.row, share * table.of_rows(table.rate), len(rows))
     if not demands.splittable[mine].all() or demands.most_paths[mine].any():
         rate = fewest(rows, rate)

@@ -128,16 +128,8 @@ class Table:
         """
         if len(self) <= count:
             return self
-        rate = self.rate
-        level = rate.sum() / count
-        for _ in range(20):
-            sure = rate >= level
-            level = rate[~sure].sum() / max(count - sure.sum(), 1)
-        chance = np.minimum(rate / max(level, 1e-300), 1.0)
-        # Systematic sampling: one draw, then every whole step of the added chances.
-        marks = np.cumsum(chance)
-        drawn = np.flatnonzero(np.diff(np.floor(np.concatenate(([0.0], marks)) + random.random())) > 0)
-        return self.taken(drawn, rate[drawn] / chance[drawn])
+        which, rate = drawn(self.rate, count, random)
+        return self.taken(which, rate)
 
     def only(self, near: Ints) -> Table:
         """The same demands over the links `near` only: others are taken to be free and wide."""
@@ -166,6 +158,21 @@ class Table:
             tree=tree,
             parts=tuple(zip(cuts[:-1].tolist(), cuts[1:].tolist(), strict=True)),
         )
+
+
+def drawn(rate: Floats, count: int, random: np.random.Generator) -> tuple[Ints, Floats]:
+    """About `count` of the demands with these rates, in rising order, and rates at which they stand for all: each is
+    drawn with a chance in proportion to its rate (at most 1), and its rate is divided by that chance.
+    """
+    level = rate.sum() / count
+    for _ in range(20):
+        sure = rate >= level
+        level = rate[~sure].sum() / max(count - sure.sum(), 1)
+    chance = np.minimum(rate / max(level, 1e-300), 1.0)
+    # Systematic sampling: one draw, then every whole step of the added chances.
+    marks = np.cumsum(chance)
+    which = np.flatnonzero(np.diff(np.floor(np.concatenate(([0.0], marks)) + random.random())) > 0)
+    return which, rate[which] / chance[which]
 
 
 def parts_by_source(source: Ints, first: Ints) -> tuple[tuple[int, int], ...]:

@@ -24,6 +24,23 @@ ROUNDS = 8
 
 def worst(rows: Rows, budget: Budget, out_of_time: Callable[[], bool]) -> tuple[Floats, float, Floats, Floats]:
     """Rates of rows (N,), the bound, prices of links (L,) and endpoints (E,)."""
+    keep = _useful(rows)
+    if keep.all():
+        return _worst(rows, budget, out_of_time)
+    rate = np.zeros(len(rows))
+    rate[keep], bound, link, end = _worst(rows.only(keep), budget, out_of_time)
+    return rate, bound, link, end
+
+
+def _useful(rows: Rows) -> Bools:
+    """(N,) rows that need nothing of what is limited, of demands that have one; all others' rows."""
+    ends, work = rows.problem.endpoints, rows.problem.demands.work
+    nothing = (np.diff(rows.paths.first) == 0)[rows.path]
+    nothing &= np.isinf(ends.free)[rows.endpoint] | (work[rows.demand] == 0)
+    return np.asarray(nothing | (tally(rows.demand, nothing.astype(float), len(work)) == 0)[rows.demand])
+
+
+def _worst(rows: Rows, budget: Budget, out_of_time: Callable[[], bool]) -> tuple[Floats, float, Floats, Floats]:
     aim, demands = rows.problem.aim, rows.problem.demands
     rate = np.zeros(len(rows))
     link, end = np.zeros(len(rows.capacity)), np.zeros(len(rows.problem.endpoints.node))
