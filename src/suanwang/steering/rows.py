@@ -17,6 +17,9 @@ from suanwang.steering.problem import BAD_PROBLEM, Aim, Bools, Disjoint, Floats,
 
 MOST_ROWS = 50_000_000
 
+FULL = 0.25
+"""Of this share of the candidates' paths, an allocation takes them all."""
+
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Rows:
@@ -170,15 +173,20 @@ class Rows:
         return links
 
     def allocation(self, rate: Floats) -> Allocation:
-        """The rows that carry something at these rates (N,), as an allocation."""
+        """The rows that carry something at these rates (N,), as an allocation: over the paths it needs, or over all of
+        them if these are not many more and can all be used, and needn't be copied then.
+        """
         used = np.flatnonzero(rate > 1e-12 * self.problem.demands.rate[self.demand])
-        marks = np.zeros(len(self.paths), bool)
-        marks[self.path[used]] = True
+        paths, path = self.paths, self.path[used]
+        marks = np.zeros(len(paths), bool)
+        marks[path] = True
+        if marks.sum() < FULL * len(paths) or (self.capacity <= 0).any() or not len(paths):
+            paths, path = paths.taken(np.flatnonzero(marks)), (np.cumsum(marks) - 1)[path]
         return Allocation(
-            paths=self.paths.taken(np.flatnonzero(marks)),
+            paths=paths,
             demand=self.demand[used],
             endpoint=self.endpoint[used],
-            path=(np.cumsum(marks) - 1)[self.path[used]],
+            path=path,
             rate=rate[used],
         )
 

@@ -53,8 +53,16 @@ of what a unit is worth or costs.
 LOWER = 0.5
 """By how many units' worth prices are lower when that begins than they have been."""
 
-EARLY = 1.2
-"""There it is tried when the gap is that many times what was asked for; for an auction gives better prices, too."""
+EARLY = 0.85, 1.2
+"""Rates are settled when the gap is that many times what was asked for: some of it is lost by that. The second where
+room is sold, which gives better prices, too.
+"""
+
+CROWD = 6000
+"""So many demands move on two sides."""
+
+BLOCK = 64
+"""Of so many demands in turn each side has, where endpoints don't part them."""
 
 WALL = 1e3
 """What is all taken costs so many times a unit's worth."""
@@ -86,7 +94,7 @@ def exchange(
     `auction`: of these rows, if room at endpoints can be sold.
     """
     demands, links = narrow.rows.problem.demands, len(narrow.rows.capacity)
-    trade = _Trade(narrow, rate, taken, link, end, unit, auction.sides if auction else None)
+    trade = _Trade(narrow, rate, taken, link, end, unit, auction)
     best = Exchanged(rate, link, end, np.inf)
     whole, least_left, tried, since = rate, np.inf, np.inf, 0
     for again in range(SWEEPS):
@@ -99,7 +107,7 @@ def exchange(
         if left < 0.9 * least_left:
             least_left, since = left, again
         last = again == SWEEPS - 1 or again - since > PATIENCE or out_of_time()
-        if left < min(EARLY * gap if auction else gap, 0.9 * tried) or last:
+        if left < min(EARLY[auction is not None] * gap, 0.9 * tried) or last:
             tried = left
             if auction:
                 whole, sold = _sold(trade, auction, price, BID * gap * unit / auction.mean_work)
@@ -145,12 +153,13 @@ class _Trade:
         link: Floats,
         end: Floats,
         unit: float,
-        sides: Bools | None,
+        auction: Auction | None,
     ) -> None:
         rows = narrow.rows
         demands, ends = rows.problem.demands, rows.problem.endpoints
         self.narrow, self.rows, self.unit, self.links = narrow, rows, unit, len(rows.capacity)
-        self.sides = sides
+        self.shared = self.links if auction else len(rows.capacity) + len(ends.node)
+        self.sides = auction.sides if auction else np.arange(len(demands)) // BLOCK % 2 == 0
         self.many = len(rows) >= MANY * len(demands)
         used = np.concatenate(rows.loads(taken))
         room = np.minimum(np.concatenate([rows.capacity, ends.free]), WIDE)
@@ -183,14 +192,16 @@ class _Trade:
         return float(self.flow[:, market.RATE] @ self.narrow.worth) - float(over @ price[self.limited])
 
     def sweep(self, found: Restless, price: Floats) -> None:
-        """Those that are restless move, one after the other."""
-        if self.sides is None:
+        """Those that are restless move: one after the other, or where they are many, those of two sides at a time, and
+        then prices meet again.
+        """
+        if len(found.demands) < CROWD:
             self._visit(found.demands, self.state, found, price)
             return
         one, other = self.state.copy(), self.state.copy()
         for state in (one, other):
-            # Where both sides use a link, each answers half of what is too much there.
-            twice = np.flatnonzero(self.limited[: self.links])
+            # What both sides use answers each as if the other did the same.
+            twice = np.flatnonzero(self.limited[: self.shared])
             state[market.STIFF, twice] *= 2.0
             state[market.ROOM, twice] = 0.5 * (state[market.ROOM, twice] + state[market.LOAD, twice])
         side = self.sides[found.demands]
@@ -227,15 +238,16 @@ class _Trade:
         """(N,) the rates, what is too much taken off and what has room filled."""
         rows, flow, state = self.rows, self.flow.copy(), self.state.copy()
         base = rows.paths.first, rows.paths.links, self.table, flow, state, self.own, self.need
-        served = np.unique(rows.demand[flow[:, market.RATE] > 0])
-        filling.trim(*base, served)
+
+        def owners(some: Bools) -> Ints:
+            return np.flatnonzero(np.bincount(rows.demand[some], minlength=len(self.own)))
+
+        filling.trim(*base, owners(flow[:, market.RATE] > 0))
         left = np.maximum(state[market.ROOM] * (1 - market.MARGIN) - state[market.LOAD], 0.0)
-        open_ = (left[self.links :][rows.endpoint] > 0) | (rows.problem.demands.work[rows.demand] == 0)
-        open_ &= rows.paths.least(left[: self.links])[rows.path] > 0
         lacking = self.need[:, 0] - tally(rows.demand, flow[:, market.RATE], len(self.own))
-        some = np.bincount(rows.demand[open_], minlength=len(self.own)) > 0
-        some &= self.narrow.mine & (lacking > 1e-9 * self.need[:, 0])
-        which = np.flatnonzero(some)
+        open_ = (self.narrow.mine & (lacking > 1e-9 * self.need[:, 0]))[rows.demand]
+        open_ &= (left[self.links :][rows.endpoint] > 0) | (self.need[:, 1] == 0)[rows.demand]
+        which = owners(open_ & (rows.paths.least(left[: self.links])[rows.path] > 0))
         filling.fill(*base, *self.bars, which, len(which), 0.0)
         return flow[:, market.RATE].copy()
 

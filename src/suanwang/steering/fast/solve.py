@@ -18,7 +18,7 @@ from suanwang.steering.rows import build
 from suanwang.steering.value import WHOLE, value_of, values_of
 
 MOVED = frozenset({Aim.MIN_MLU, Aim.CONCURRENT})
-"""Aims for which demands move at the end if the gap is too wide."""
+"""Aims for which demands move at the end if the gap is too wide, as where endpoints are free of charge up to a load."""
 
 SWEEPS = 20
 """How often each may, on average."""
@@ -65,7 +65,8 @@ def solve(
         prices=Prices(link=link, endpoint=end),
         failed=nothing if failed is None else failed,
     )
-    if problem.aim in MOVED and not problem.churn and answer.gap > budget.gap and budget.clock() <= deadline:
+    smoothed_only = problem.aim in MOVED or rows.allowance.any()
+    if smoothed_only and not problem.churn and answer.gap > budget.gap and budget.clock() <= deadline:
         answer = _moved(answer, candidates, lambda: budget.clock() > deadline)
     ended = budget.clock()
     return replace(answer, finished=ended <= deadline, seconds={"paths": ready - begun, "solve": ended - ready})
@@ -78,6 +79,8 @@ def _moved(answer: Answer, candidates: Candidates, out_of_time: Callable[[], boo
         problem, candidates, answer.allocation, answer.prices, failed=answer.failed,
         effort=SWEEPS * len(problem.demands), out_of_time=out_of_time,
     )  # fmt: skip
+    if problem.aim not in MOVED:
+        online.improve()
     allocation = online.snapshot()
     value = value_of(problem, allocation, answer.failed, None, online.state.counted())
     great = problem.aim in GREATEST

@@ -44,7 +44,7 @@ TINY = 1e-3
 def sums(rows: Rows, budget: Budget, out_of_time: Callable[[], bool]) -> tuple[Floats, float, Floats, Floats]:
     """Rates of rows (N,), the bound, prices of links (L,) and endpoints (E,)."""
     rate = np.zeros(len(rows))
-    classes = np.unique(rows.classes[rows.counted])
+    classes = np.flatnonzero(np.bincount(rows.classes[rows.counted]))
     if not len(classes):
         return rate, _signed(rows, 0.0), np.zeros(len(rows.capacity)), np.zeros(len(rows.problem.endpoints.node))
     for number in classes:
@@ -66,7 +66,10 @@ def _solved(rows: Rows, budget: Budget, out_of_time: Callable[[], bool], mine: B
         exact = table.exactly(_worth(rows, parted.row, parted.free()), found.link, found.end)
         bound = exact + float(table.capacity @ found.link) + float(table.room @ found.end)
         rate = filled(rows, apart(rows, _rates(rows, parted, mine), taken), taken, mine)
-        return Exchanged(rate, found.link, by_endpoint(found, parted.endpoint, ends), bound)
+        # The price of a place without room says nothing of the endpoint's other place.
+        wide = table.room > 1e-6 * np.minimum(rows.problem.endpoints.free[parted.endpoint], table.room.max(initial=0.0))
+        end = by_endpoint(found._replace(end=found.end[wide]), parted.endpoint[wide], ends)
+        return Exchanged(rate, found.link, end, bound)
     total = rows.problem.unserved_cost * float(rows.problem.demands.weight[mine] @ rows.problem.demands.rate[mine])
 
     def missed(value: float, bound: float) -> float:

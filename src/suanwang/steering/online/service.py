@@ -54,6 +54,10 @@ class Online:
         self.aim = problem.aim
         self._repair(self.state.lost)
 
+    def improve(self) -> None:
+        """All demands choose anew, at the prices that there are."""
+        self._repair(np.arange(self.state.demands))
+
     def fail(self, *links: int) -> None:
         """Links go down; what they carried goes elsewhere as far as there is room."""
         self._switch(links, True)
