@@ -210,7 +210,10 @@ class Parts:
             self.report.most(f"{what}: all rows copied out, slowest", max(one["snapshot_ms"] for one in some), None,
                              "ms", 1)  # fmt: skip
             self.report.most(f"{what}: and back, slowest", max(one["restore_ms"] for one in some), None, "ms", 1)
-            self.report.least(f"{what}: value / before, all of them back", some[-1]["kept"], None)
+            self.report.most(f"{what}: improving what runs then, slowest", max(one["improve_ms"] for one in some), None,
+                             "ms", 1)  # fmt: skip
+            self.report.least(f"{what}: value / before, all of them back", some[-1]["kept"], None,
+                              f"improved: {some[-1]['improved']:.4f}")  # fmt: skip
             found += some
         return found
 

@@ -212,7 +212,7 @@ def _present(bench: Bench, instance: Instance, budget: Budget) -> tuple[Candidat
 def _failed(first: Answer, candidates: Candidates, budget: Budget, links: list[int]) -> Iterator[Found]:
     problem, solve = first.problem, solver("fast")
     capacity = problem.network.capacity
-    online = Online(problem, candidates, first.allocation, first.prices)
+    online = Online(problem, candidates, first.allocation, first.prices, workers=budget.workers)
     for link in links:
         begun = time.perf_counter()
         online.fail(link)
@@ -226,13 +226,20 @@ def _failed(first: Answer, candidates: Candidates, budget: Budget, links: list[i
         restoring = time.perf_counter()
         online.restore(link)
         back = time.perf_counter()
+        kept = value_of(problem, online.snapshot()) / first.value
+        improving = time.perf_counter()
+        # As where there is time until the next failure.
+        online.improve()
+        improved = time.perf_counter()
         yield {
             "link": problem.network.names[link],
             "utilisation": float(first.utilisation[link]),
             "repair_ms": (repaired - begun) * 1e3,
             "snapshot_ms": (told - repaired) * 1e3,
             "restore_ms": (back - restoring) * 1e3,
-            "kept": value_of(problem, online.snapshot()) / first.value,
+            "kept": kept,
+            "improve_ms": (improved - improving) * 1e3,
+            "improved": value_of(problem, online.snapshot()) / first.value,
             "value": value_of(problem, rows, failed),
             "anew": anew.value,
             "anew_ms": anew.seconds["solve"] * 1e3,

@@ -18,6 +18,7 @@ from suanwang.steering.fast.narrow import Narrow, Restless
 from suanwang.steering.online import filling
 from suanwang.steering.online import kernels as market
 from suanwang.steering.online.level import WIDE
+from suanwang.steering.online.sides import BLOCK, CROWD, on_two_sides
 from suanwang.steering.paths import tally
 from suanwang.steering.problem import Bools, Floats, Ints
 from suanwang.steering.rows import Rows
@@ -57,12 +58,6 @@ EARLY = 0.85, 1.2
 """Rates are settled when the gap is that many times what was asked for: some of it is lost by that. The second where
 room is sold, which gives better prices, too.
 """
-
-CROWD = 6000
-"""So many demands move on two sides."""
-
-BLOCK = 64
-"""Of so many demands in turn each side has, where endpoints don't part them."""
 
 WALL = 1e3
 """What is all taken costs so many times a unit's worth."""
@@ -198,19 +193,14 @@ class _Trade:
         if len(found.demands) < CROWD:
             self._visit(found.demands, self.state, found, price)
             return
-        one, other = self.state.copy(), self.state.copy()
-        for state in (one, other):
-            # What both sides use answers each as if the other did the same.
-            twice = np.flatnonzero(self.limited[: self.shared])
-            state[market.STIFF, twice] *= 2.0
-            state[market.ROOM, twice] = 0.5 * (state[market.ROOM, twice] + state[market.LOAD, twice])
         side = self.sides[found.demands]
-        parts = (found.demands[side], one), (found.demands[~side], other)
-        apply = self.narrow.workers.map if self.narrow.workers else map
-        list(apply(lambda part: self._visit(part[0], part[1], found, price), parts))
-        load = self.state[market.LOAD]
-        self.state[market.LOAD] = np.maximum(one[market.LOAD] + other[market.LOAD] - load, 0.0)
-        market.price_all(self.state)
+        on_two_sides(
+            self.state,
+            np.flatnonzero(self.limited[: self.shared]),
+            (found.demands[side], found.demands[~side]),
+            lambda which, state: self._visit(which, state, found, price),
+            self.narrow.workers,
+        )
 
     def _visit(self, which: Ints, state: Floats, found: Restless, price: Floats) -> None:
         paths = self.rows.paths

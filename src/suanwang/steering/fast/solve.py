@@ -67,17 +67,17 @@ def solve(
     )
     smoothed_only = problem.aim in MOVED or rows.allowance.any()
     if smoothed_only and not problem.churn and answer.gap > budget.gap and budget.clock() <= deadline:
-        answer = _moved(answer, candidates, lambda: budget.clock() > deadline)
+        answer = _moved(answer, candidates, budget, lambda: budget.clock() > deadline)
     ended = budget.clock()
     return replace(answer, finished=ended <= deadline, seconds={"paths": ready - begun, "solve": ended - ready})
 
 
-def _moved(answer: Answer, candidates: Candidates, out_of_time: Callable[[], bool]) -> Answer:
+def _moved(answer: Answer, candidates: Candidates, budget: Budget, out_of_time: Callable[[], bool]) -> Answer:
     """The answer after demands have moved, as they do when something has changed; or itself if that is no better."""
     problem = answer.problem
     online = Online(
         problem, candidates, answer.allocation, answer.prices, failed=answer.failed,
-        effort=SWEEPS * len(problem.demands), out_of_time=out_of_time,
+        effort=SWEEPS * len(problem.demands), out_of_time=out_of_time, workers=budget.workers,
     )  # fmt: skip
     if problem.aim not in MOVED:
         online.improve()

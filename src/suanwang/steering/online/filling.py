@@ -97,6 +97,22 @@ def over(starts, links, rows, m, row, work):  # type: ignore[no-untyped-def]
 
 
 @njit()
+def crowded(starts, links, rows, flow, own, need, over, which, found):  # type: ignore[no-untyped-def]
+    """Mark in `found` (n,) which of these demands use a resource that is marked in `over` (R,)."""
+    for at in range(len(which)):
+        i = which[at]
+        for row in range(own[i, FIRST], own[i, STOP]):
+            if flow[row, RATE] <= 0.0 or found[at]:
+                continue
+            if need[i, WORK] > 0.0 and over[rows[row, END]]:
+                found[at] = True
+            for link in range(starts[rows[row, PATH]], starts[rows[row, PATH] + 1]):
+                if over[links[link]]:
+                    found[at] = True
+                    break
+
+
+@njit()
 def trim(starts, links, rows, flow, m, own, need, which):  # type: ignore[no-untyped-def]
     """Take from these demands' rows what overfills their resources, from rows that are worth nothing first."""
     later = np.empty(16 + len(which), np.int64)

@@ -9,6 +9,7 @@ link is taken off again, and what has room is filled. Classes go one after the o
 from __future__ import annotations
 
 from collections.abc import Callable
+from concurrent.futures import Executor
 
 import numpy as np
 
@@ -28,11 +29,12 @@ from suanwang.steering.online.kernels import (
     Y,
 )
 from suanwang.steering.online.level import WIDE, Level
+from suanwang.steering.online.sides import BLOCK, CROWD, on_two_sides
 from suanwang.steering.online.state import State, longer
 from suanwang.steering.problem import Aim, Floats, Ints
 from suanwang.steering.value import WHOLE
 
-WORK = 4_000_000
+WORK = 6_000_000
 """How many links of paths one repair looks at, about, beyond those of the demands that the change touches."""
 
 WORK_ALIKE = 16_000_000
@@ -66,8 +68,10 @@ class Repair:
     `effort` or time.
     """
 
-    def __init__(self, state: State, effort: int | None, out_of_time: Callable[[], bool]) -> None:
-        self.state, self.out_of_time = state, out_of_time
+    def __init__(
+        self, state: State, effort: int | None, out_of_time: Callable[[], bool], workers: Executor | None
+    ) -> None:
+        self.state, self.out_of_time, self.workers = state, out_of_time, workers
         self.aim = state.problem.aim
         self.alike = self.aim in (Aim.MIN_MLU, Aim.CONCURRENT)
         links = len(state.through) / max(state.demands, 1)
@@ -168,7 +172,7 @@ class Repair:
         if theta is not None:
             theta.settle()
             kernels.price_all(market)
-        kernels.visit_all(*work, *state.bars_of, first, len(first), slack, LEAST * unit)
+        self._visit(market, first, slack, LEAST * unit)
         tuned = 0
         while True:
             if theta is not None:
@@ -191,20 +195,51 @@ class Repair:
                 break
             visited.append(self._gathered(level, hot, market, known, max(left, 0)))
             left -= len(visited[-1])
-            kernels.visit_all(*work, *state.bars_of, visited[-1], len(visited[-1]), slack, LEAST * unit)
+            self._visit(market, visited[-1], slack, LEAST * unit)
         self.stamp += 1
         everyone = upkeep.distinct(np.concatenate(visited), self.mark, self.stamp)
         prices = np.where(capacity > 0, market[PRICE], 0.0)
         if self.aim is Aim.MAX_MIN:
             self._level_out(level, market, everyone)
         elif not self.alike:
-            filling.trim(*work, everyone)
+            filling.trim(*work, self._crowded(market, everyone))
             filling.fill(*work, *state.bars_of, everyone, len(everyone), slack)
         prices = np.where(market[EXTRA] > 0, market[Y], prices)
         state.load[level] = market[LOAD] - (lower if self.aim is Aim.MIN_MLU else 0.0)
         # Rounding may leave a trace of what is gone.
         state.load[level] = np.where(capacity > 0, np.maximum(state.load[level], 0.0), 0.0)
         state.y[level] = np.where(np.isfinite(prices), prices, 0.0)
+
+    def _visit(self, market: Floats, which: Ints, slack: float, least: float) -> None:
+        """These demands move."""
+        state = self.state
+        bars = state.bars_of
+
+        def visit(some: Ints, market: Floats) -> None:
+            kernels.visit_all(*state.base(market), *bars, some, len(some), slack, least)
+
+        if len(which) < CROWD or self.alike or len(bars[1]) or market[EXTRA].any():
+            visit(which, market)
+            return
+        shared = np.flatnonzero((market[ROOM] > 0) & (market[ROOM] < WIDE))
+        side = which // BLOCK % 2 == 0
+        on_two_sides(market, shared, (which[side], which[~side]), visit, self.workers)
+
+    def _crowded(self, market: Floats, which: Ints) -> Ints:
+        """Those of the demands that use what is overfull."""
+        starts, links, rows, flow, _, own, need = self.state.base(market)
+        over = market[LOAD] > market[ROOM] * (1 - kernels.MARGIN)
+        found = np.zeros(len(which), bool)
+
+        def look(low: int, high: int) -> None:
+            filling.crowded(starts, links, rows, flow, own, need, over, which[low:high], found[low:high])
+
+        middle = len(which) // 2
+        if self.workers is None:
+            look(0, len(which))
+        else:
+            list(self.workers.map(look, (0, middle), (middle, len(which))))
+        return which[found]
 
     def _hot(self, market: Floats, known: Floats, capacity: Floats, least: float) -> Ints:
         """The resources whose prices moved most since their demands answered."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from concurrent.futures import Executor
 from typing import Any
 
 import numpy as np
@@ -29,11 +30,10 @@ class Online:
     """An allocation that is kept right while things change. It is feasible after each operation.
 
     `present`: what runs now (none: nothing); `prices`: those of the solver that made it, without which the first repair
-    is worth less; `failed` (L,): links that are
-    down; `effort`: how many demands a repair visits, about (none: so
-    many as take a tenth of a second); `out_of_time` ends it sooner. Not for several threads at
-    once. Raises
-    BAD_PROBLEM for what is not there, and where there are more priorities than 64.
+    is worth less; `failed` (L,): links that are down; `effort`: how many demands a repair visits, about (none: so many
+    as take a tenth of a second); `out_of_time` ends it sooner; `workers`: two that do it faster, with the same result.
+    Not for several threads at once. Raises BAD_PROBLEM for what is not there, and where there are more priorities than
+    64.
     """
 
     def __init__(
@@ -46,11 +46,12 @@ class Online:
         failed: Bools | None = None,
         effort: int | None = None,
         out_of_time: Callable[[], bool] = lambda: False,
+        workers: Executor | None = None,
     ) -> None:
         self.state = State(problem, candidates, present, prices)
         if failed is not None:
             self.state.failed[:] = failed
-        self.repair = Repair(self.state, effort, out_of_time)
+        self.repair = Repair(self.state, effort, out_of_time, workers)
         self.aim = problem.aim
         self._repair(self.state.lost)
 

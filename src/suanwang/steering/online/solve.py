@@ -34,7 +34,7 @@ def solve(
     deadline = begun + budget.seconds
     online = Online(
         problem, candidates, present, failed=failed, effort=LEAST_EFFORT + SWEEPS * len(problem.demands),
-        out_of_time=lambda: budget.clock() > deadline,
+        out_of_time=lambda: budget.clock() > deadline, workers=budget.workers,
     )  # fmt: skip
     allocation = online.snapshot()
     ended = budget.clock()
