@@ -166,3 +166,25 @@ def test_without_crossover_answers_keep_limits_and_come_close(
             assert answer.value == pytest.approx(exactly.value, rel=1e-3, abs=1e-3)
             side = 1 if aim in GREATEST else -1
             assert side * (answer.bound - exactly.value) >= -1e-6 * max(1, abs(exactly.value))
+
+
+@pytest.mark.parametrize("aim", [Aim.CONCURRENT, Aim.MIN_MLU])
+def test_demands_of_very_different_sizes_are_all_served(aim: Aim) -> None:
+    """Some are smaller than what a program in the others' unit can tell from nothing."""
+    nodes = "abcdefgh"
+    random = np.random.default_rng(4)
+    hops = [pair for pair in itertools.permutations(nodes, 2) if random.random() < 0.2]
+    hops += zip(nodes, nodes[1:] + nodes[:1], strict=True)
+    sizes = 10.0 ** random.uniform(-10, 2, 56)
+    pairs = itertools.permutations(nodes, 2)
+    asked = problem(
+        network([Link(source=one, target=other, capacity=100.0) for one, other in dict.fromkeys(hops)]),
+        [Demand(source=one, to=(other,), rate=float(size)) for (one, other), size in zip(pairs, sizes, strict=True)],
+        aim=aim,
+    )
+    for method in ("simplex", "ipm"):
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(linear, "SMALL", 10**9 if method == "simplex" else 0)
+            answer = exact.solve(asked, candidates_of(asked), budget())
+        assert answer.gap < 1e-5
+        check(asked, answer.allocation, None, max(1.0, answer.value))

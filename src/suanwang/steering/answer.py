@@ -19,7 +19,7 @@ GREATEST = frozenset({Aim.TOTAL_FLOW, Aim.MAX_MIN, Aim.CONCURRENT})
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Allocation:
-    """Rows (demand, endpoint, path, rate), N of them; `path` is a number in `paths`, those that are used."""
+    """Rows (demand, endpoint, path, rate), N of them; `path` is a number in `paths`, of which some may be unused."""
 
     paths: PathSet
     demand: Ints

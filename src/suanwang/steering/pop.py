@@ -167,7 +167,7 @@ def together(found: list[Allocation]) -> Allocation:
     firsts: list[int] = []
     same = np.zeros(starts[-1], np.int64)
     for start, paths in zip(starts[:-1].tolist(), sets, strict=True):
-        for at in range(len(paths)):
+        for at in np.unique(path[(path >= start) & (path < start + len(paths))] - start).tolist():
             key = int(paths.source[at]), int(paths.target[at]), int(paths.main[at]), paths.links_of(at).tobytes()
             if key not in known:
                 known[key] = len(firsts)

@@ -173,8 +173,8 @@ class Rows:
         return links
 
     def allocation(self, rate: Floats) -> Allocation:
-        """The rows that carry something at these rates (N,), as an allocation: over the paths it needs, or over all of
-        them if these are not many more and can all be used, and needn't be copied then.
+        """The rows that carry something at these rates (N,), as an allocation: over the paths it needs; or over all of
+        them, which needn't be copied then, if it needs many and all can be used.
         """
         used = np.flatnonzero(rate > 1e-12 * self.problem.demands.rate[self.demand])
         paths, path = self.paths, self.path[used]

@@ -34,11 +34,11 @@ def spread(
     order = np.lexsort((pairs.source, pairs.target))
     source, target = pairs.source[order], pairs.target[order]
     usual = np.where(links, inverse, 0.0)
-    usual = np.maximum(usual, 1e-3 * usual.max())
+    usual = np.maximum(usual, 1e-3 * usual.max(initial=0.0))
     strain = np.zeros(len(links))
     rounds: list[PathSet] = []
     for _ in range(2 * count):
-        length = lengths(nodes, links, [usual * np.exp(STEEPNESS * (strain - strain.max()))])
+        length = lengths(nodes, links, [usual * np.exp(STEEPNESS * (strain - strain.max(initial=0.0)))])
         amount = rng.exponential(size=nodes)[source] * rng.exponential(size=nodes)[target]
 
         def task(begin: int, end: int, length: Any = length, amount: Floats = amount) -> tuple[Any, ...]:
@@ -48,7 +48,7 @@ def spread(
         counts, load, sizes, flat = in_parts(task, len(pairs), workers)
         rounds.append(path_set(np.repeat(source, counts), np.repeat(target, counts), sizes, flat))
         use = load.sum(axis=0) * usual
-        strain += use / max(float(use.max()), 1e-300)
+        strain += use / max(float(use.max(initial=0.0)), 1e-300)
     every = chained(rounds)
     turn = np.repeat(np.arange(len(rounds)), [len(one) for one in rounds])
     return ranked(every, (turn,), count)

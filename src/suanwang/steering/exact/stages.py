@@ -189,8 +189,9 @@ def _settled(fr: Frame, solution: Solution, share: int, highest: float, mine: Bo
     if solution.x is None:
         return None, 0.0
     rows = fr.rows
-    rate = _tidy(rows, solution.x[: len(rows)] * fr.unit)
     found = float(solution.x[share]) * highest
+    wanted = np.where(mine, found * rows.problem.demands.rate, 0.0)
+    rate = _topped(rows, _tidy(rows, solution.x[: len(rows)] * fr.unit), wanted, fr.unit)
     rate = np.where(mine[rows.demand], rate / max(found, 1.0), rate)
     return level(rows, rows.feasible(rate), mine), found
 
@@ -218,7 +219,8 @@ def least_utilisation(run: Run, among: Bools, past: list[Past]) -> Stage:
     solution, relaxed = run.solve(program, fr)
     found = None
     if solution.x is not None:
-        found = full(rows, _tidy(rows, solution.x[: len(rows)] * fr.unit), counted)
+        rate = np.where(counted, problem.demands.rate, 0.0)
+        found = full(rows, _topped(rows, _tidy(rows, solution.x[: len(rows)] * fr.unit), rate, fr.unit), counted)
     lost = problem.churn * float(rows.gone[among].sum())
     bound = np.inf if solution.infeasible else solution.bound + lost
     link, end = fr.prices(relaxed.dual, 1.0 / fr.unit)
@@ -265,6 +267,18 @@ def _tidy(rows: Rows, rate: Floats) -> Floats:
     """Without what is noise."""
     served = served_at(rows, np.maximum(rate, 0.0))
     return np.where(rate > 1e-9 * served[rows.demand], rate, 0.0)
+
+
+def _topped(rows: Rows, rate: Floats, wanted: Floats, unit: float) -> Floats:
+    """The rates with what demands lack of `wanted` (D,), where that is less than a program in this unit can tell."""
+    served = served_at(rows, rate)
+    lacking = rows.counted & (wanted <= NEARLY * unit) & (served < wanted)
+    if not lacking.any() or len(rows.conflicts[0]):
+        return rate
+    rate = rate * np.where(lacking & (served > 0), wanted / np.maximum(served, 1e-300), 1.0)[rows.demand]
+    none = np.flatnonzero(lacking & (served <= 0))
+    rate[rows.first[none]] = wanted[none]
+    return rate
 
 
 def level(rows: Rows, rate: Floats, mine: Bools) -> Floats:

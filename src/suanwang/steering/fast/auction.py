@@ -2,7 +2,7 @@
 
 Demands bid for room where it is worth most to them, up to what makes it worth no more to them than the next best; who
 has bid less loses what is sold. With what each bid adds at least, rates and prices come as near to the best as one
-likes. This is the auction algorithm for transportation problems (Bertsekas 1988; Bertsekas and Castanon 1989), with
+likes. This is the auction algorithm for transportation problems (Bertsekas 1988; Bertsekas and Castañon 1989), with
 amounts that can be split. Links have prices here, from elsewhere; what bids meet there is either no limit or all that
 is left.
 """
@@ -51,11 +51,11 @@ class Auction:
     def sell(self, path_price: Floats, bid: float, low: Floats | None = None) -> tuple[Floats, Floats]:
         """Rates of rows (N,) and prices of endpoints (E,) when paths have these prices (P,) and any amount goes over
         them. A bid adds `bid` to the price of a unit of load, or more; by no more than that is it served worse than it
-        could be.
+        could be, if there are bids enough (MOST_BIDS).
         """
         rate = np.zeros(len(self.narrow.rows))
         price = np.zeros(len(self.size)) if low is None else low.copy()
-        self._assign(rate, path_price, price, np.zeros(0), bid)
+        self._assign(rate, path_price, price, None, bid)
         return rate, price
 
     def settle(self, rate: Floats, path_price: Floats, end: Floats, bid: float) -> Floats:
@@ -72,7 +72,7 @@ class Auction:
         self._assign(rate, path_price, end.copy(), left, bid)
         return rate
 
-    def _assign(self, rate: Floats, path_price: Floats, price: Floats, left: Floats, bid: float) -> None:
+    def _assign(self, rate: Floats, path_price: Floats, price: Floats, left: Floats | None, bid: float) -> None:
         rows, demands = self.narrow.rows, self.narrow.rows.problem.demands
         held = bool(rate.any())
         missing, room = self.wanted.copy(), self.size.copy()
@@ -86,11 +86,11 @@ class Auction:
             auction_kernels.assign_all(
                 which, cuts, rows.first, rows.path, rows.endpoint, self.narrow.worth, path_price, demands.rate,
                 demands.work, self.start, count, self.size, room, price, held, rate, missing, rows.paths.first,
-                rows.paths.links, left, bid, MOST_BIDS,
+                rows.paths.links, np.zeros(0) if left is None else left, bid, MOST_BIDS,
             )  # fmt: skip
 
         which, cuts = self.groups
-        if len(left) or self.narrow.workers is None:
+        if left is not None or self.narrow.workers is None:
             sell(cuts)
         else:
             middle = self._middle
@@ -157,7 +157,7 @@ class Auction:
 
     @cached_property
     def sides(self) -> Bools:
-        """(D,) demands in two parts of about the same size that bid for different endpoints."""
+        """(D,) demands in two parts that bid for different endpoints, of about the same size if groups are small."""
         which, cuts = self.groups
         sides = np.zeros(len(self.wanted), bool)
         sides[which[: cuts[self._middle]]] = True

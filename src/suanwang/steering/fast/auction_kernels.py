@@ -246,13 +246,11 @@ def assign_all(  # type: ignore[no-untyped-def]
     missing, path_first, links, left, bid, most
 ):  # fmt: skip
     """`assign` for one group of demands after the other, which stand from `cuts[n]` to `cuts[n + 1]`; `most`: bids for
-    each demand, on average. Returns how many bids there were.
+    each demand, on average.
     """
-    bids = 0
     for n in range(len(cuts) - 1):
         group = which[cuts[n] : cuts[n + 1]]
-        bids += assign(
+        assign(
             group, first, path, end, worth, path_price, rate, work, start, count, size, room, price, held, flow,
             missing, path_first, links, left, bid, most * len(group),
         )  # fmt: skip
-    return bids

@@ -20,6 +20,9 @@ STAGE = 0.2
 FIRST = 0.3
 """The first stage's smoothness, as a share of the greatest worth."""
 
+LAST = 1e-9
+"""The last stage's, at least, as the same share: rounding hides what is below."""
+
 LAST_SAMPLED = 1e-2
 """As a share of the greatest worth: below this smoothness the sample is too coarse to go on with."""
 
@@ -55,7 +58,7 @@ def prices(
     """
     search = _Search(table, slack, out_of_time, base)
     unit = search.unit
-    last = min(last, FIRST * unit) if slack else last * unit
+    last = max(min(last, FIRST * unit) if slack else last * unit, LAST * unit)
     stages = max(1, int(np.ceil(np.log(last / (FIRST * unit)) / np.log(STAGE))))
     ladder = FIRST * unit * (last / (FIRST * unit)) ** (np.arange(stages + 1) / stages)
     sample = table.sample(500 + SAMPLE * len(search.price), np.random.default_rng(seed))

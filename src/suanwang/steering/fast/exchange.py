@@ -54,6 +54,9 @@ of what a unit is worth or costs.
 LOWER = 0.5
 """By how many units' worth prices are lower when that begins than they have been."""
 
+LEAST_GAP = 1e-4
+"""Bids add what befits that gap at least: without any, two that bid the same go on for ever."""
+
 EARLY = 0.85, 1.2
 """Rates are settled when the gap is that many times what was asked for: some of it is lost by that. The second where
 room is sold, which gives better prices, too.
@@ -91,7 +94,8 @@ def exchange(
     demands, links = narrow.rows.problem.demands, len(narrow.rows.capacity)
     trade = _Trade(narrow, rate, taken, link, end, unit, auction)
     best = Exchanged(rate, link, end, np.inf)
-    whole, least_left, tried, since = rate, np.inf, np.inf, 0
+    least_left, tried, since = np.inf, np.inf, 0
+    whole: Floats | None = None
     for again in range(SWEEPS):
         price = trade.price()
         found = narrow.restless(price[:links], price[links:], trade.need[:, 0], trade.flow, LEAST * unit)
@@ -105,15 +109,18 @@ def exchange(
         if left < min(EARLY[auction is not None] * gap, 0.9 * tried) or last:
             tried = left
             if auction:
-                whole, sold = _sold(trade, auction, price, BID * gap * unit / auction.mean_work)
+                new, sold = _sold(trade, auction, price, BID * max(gap, LEAST_GAP) * unit / auction.mean_work)
                 best = sold if sold.bound < best.bound else best
             else:
-                whole = trade.settled()
+                new = trade.settled()
+            if whole is None or new @ narrow.worth > whole @ narrow.worth:
+                whole = new
             if missed(float(whole @ narrow.worth), best.bound) < gap or last:
                 break
         trade.sweep(found, price)
         if again % ROUND == ROUND - 1:
             trade.follow()
+    assert whole is not None
     return best._replace(rate=whole + taken)
 
 
@@ -128,13 +135,14 @@ def _sold(trade: _Trade, auction: Auction, price: Floats, bid: float) -> tuple[F
         return auction.settle(rate, of_paths, price[trade.links :], bid)
 
     settled = workers.submit(settle) if workers else None
-    low = np.maximum(price[trade.links :] - LOWER * trade.unit, 0.0)
+    low = np.maximum(price[trade.links :] - LOWER * trade.unit / auction.mean_work, 0.0)
     _, end = auction.sell(of_paths, bid, low)
     whole = settled.result() if settled else settle()
     both = np.concatenate([links, end])
     bound = float(narrow.rows.problem.demands.rate @ narrow.at(links, end)[1])
     bound += float(trade.room[trade.limited] @ both[trade.limited])
-    return whole, Exchanged(whole, links, end, bound)
+    # Where there is no room at all, any price does.
+    return whole, Exchanged(whole, links, np.where(auction.size > 0, end, price[trade.links :]), bound)
 
 
 class _Trade:
@@ -153,8 +161,9 @@ class _Trade:
         rows = narrow.rows
         demands, ends = rows.problem.demands, rows.problem.endpoints
         self.narrow, self.rows, self.unit, self.links = narrow, rows, unit, len(rows.capacity)
-        self.shared = self.links if auction else len(rows.capacity) + len(ends.node)
-        self.sides = auction.sides if auction else np.arange(len(demands)) // BLOCK % 2 == 0
+        self.shared, self.sides = len(rows.capacity) + len(ends.node), np.arange(len(demands)) // BLOCK % 2 == 0
+        if auction and 0.25 < auction.sides[narrow.mine].mean() < 0.75:
+            self.shared, self.sides = self.links, auction.sides
         self.many = len(rows) >= MANY * len(demands)
         used = np.concatenate(rows.loads(taken))
         room = np.minimum(np.concatenate([rows.capacity, ends.free]), WIDE)
@@ -188,9 +197,9 @@ class _Trade:
 
     def sweep(self, found: Restless, price: Floats) -> None:
         """Those that are restless move: one after the other, or where they are many, those of two sides at a time, and
-        then prices meet again.
+        then prices meet again; not where what one does may bar another.
         """
-        if len(found.demands) < CROWD:
+        if len(found.demands) < CROWD or len(self.bars[1]):
             self._visit(found.demands, self.state, found, price)
             return
         side = self.sides[found.demands]

@@ -11,11 +11,12 @@ import numpy as np
 from suanwang.steering.answer import Budget
 from suanwang.steering.fast.auction import Auction
 from suanwang.steering.fast.descent import prices
+from suanwang.steering.fast.exchange import LEAST_GAP
 from suanwang.steering.fast.narrow import Narrow
 from suanwang.steering.fast.parted import part
 from suanwang.steering.fast.system import Blocks
 from suanwang.steering.fast.table import drawn
-from suanwang.steering.problem import Bools, Floats, Ints
+from suanwang.steering.problem import Floats, Ints
 
 BID = 6.0
 """What a bid adds to a price at least, as a share of the gap asked for and of what a unit is worth or costs."""
@@ -50,10 +51,10 @@ class Opening(NamedTuple):
 def opening(every: Narrow, taken: Floats, unit: float, budget: Budget, out_of_time: Callable[[], bool]) -> Opening:
     """Rates that fill no endpoint too much, and links hardly. `unit`: what a unit of rate is worth or costs, about."""
     rows, auction = every.rows, Auction(every, taken)
-    link, bid = np.zeros(len(rows.capacity)), BID * budget.gap * unit / auction.mean_work
+    link, bid = np.zeros(len(rows.capacity)), BID * max(budget.gap, LEAST_GAP) * unit / auction.mean_work
     rate, end = auction.sell(np.zeros(len(rows.paths)), COARSE * bid)
     load = rows.loads(rate + taken)[0]
-    if not out_of_time() and (load > rows.capacity).any():
+    if (load > rows.capacity).any() and not out_of_time():
         near = np.flatnonzero(load > NEAR * rows.capacity)
         link[near] = _links(every, taken, end, near, unit, budget.seed, out_of_time)
     rate, end = auction.sell(every.of_paths(link), bid)
@@ -73,22 +74,19 @@ def _links(
     # Only rows that are worth most as long as links cost nothing.
     narrow = Narrow(rows.only(chosen[rows.demand]), chosen, every.worth[numbers], every.workers)
     numbers = numbers[narrow.at(np.zeros(len(rows.capacity)), end)[0]]
-    parted = part(rows.only(_marks(numbers, len(rows))), chosen, taken[numbers], every.workers)
+    keep = np.zeros(len(rows), bool)
+    keep[numbers] = True
+    parted = part(rows.only(keep), chosen, taken[numbers], every.workers)
     row = numbers[parted.row]
     table, nowhere = parted.table, np.full(len(row), -1)
     table = replace(
         table,
         value=every.worth[row] - end[rows.endpoint[row]] * demands.work[rows.demand[row]],
         rate=table.rate * many[parted.demand],
+        capacity=np.maximum(rows.capacity - rows.loads(taken)[0], 1e-9 * rows.capacity),
         end=nowhere,
         room=np.zeros(0),
         blocks=Blocks.of(table.first, nowhere, 0),
     )
     link = prices(table.only(near), True, SMOOTH * unit, OVER, seed, out_of_time).link
     return np.where(link > FAINT * unit, link, 0.0)
-
-
-def _marks(numbers: Ints, count: int) -> Bools:
-    marks = np.zeros(count, bool)
-    marks[numbers] = True
-    return marks

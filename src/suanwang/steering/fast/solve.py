@@ -15,10 +15,10 @@ from suanwang.steering.online.service import Online
 from suanwang.steering.paths import Candidates
 from suanwang.steering.problem import Aim, Bools, Problem
 from suanwang.steering.rows import build
-from suanwang.steering.value import WHOLE, value_of, values_of
+from suanwang.steering.value import WHOLE, better, values_of
 
 MOVED = frozenset({Aim.MIN_MLU, Aim.CONCURRENT})
-"""Aims for which demands move at the end if the gap is too wide, as where endpoints are free of charge up to a load."""
+"""Aims for which demands move at the end if the gap is too wide; they do where endpoints are free up to a load, too."""
 
 SWEEPS = 20
 """How often each may, on average."""
@@ -65,8 +65,8 @@ def solve(
         prices=Prices(link=link, endpoint=end),
         failed=nothing if failed is None else failed,
     )
-    smoothed_only = problem.aim in MOVED or rows.allowance.any()
-    if smoothed_only and not problem.churn and answer.gap > budget.gap and budget.clock() <= deadline:
+    moves = problem.aim in MOVED or rows.allowance.any()
+    if moves and not problem.churn and answer.gap > budget.gap and budget.clock() <= deadline:
         answer = _moved(answer, candidates, budget, lambda: budget.clock() > deadline)
     ended = budget.clock()
     return replace(answer, finished=ended <= deadline, seconds={"paths": ready - begun, "solve": ended - ready})
@@ -82,11 +82,11 @@ def _moved(answer: Answer, candidates: Candidates, budget: Budget, out_of_time: 
     if problem.aim not in MOVED:
         online.improve()
     allocation = online.snapshot()
-    value = value_of(problem, allocation, answer.failed, None, online.state.counted())
-    great = problem.aim in GREATEST
-    if (value > answer.value) == great and value != answer.value:
-        answer = replace(answer, allocation=allocation, value=value)
+    counted = online.state.counted()
+    old, new = (values_of(problem, one, answer.failed, None, counted) for one in (answer.allocation, allocation))
+    if better(problem, new, old):
+        answer = replace(answer, allocation=allocation, value=new[-1])
     bound = online.bound()
-    if (bound < answer.bound) == great and np.isfinite(bound):
+    if (bound < answer.bound) == (problem.aim in GREATEST) and np.isfinite(bound):
         answer = replace(answer, bound=bound, prices=online.prices())
     return answer

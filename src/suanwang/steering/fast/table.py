@@ -126,10 +126,8 @@ class Table:
         """About `count` demands that stand for all: each is drawn with a chance in proportion to its rate (at most 1),
         and its rate is divided by that chance. The table itself if it has no more.
         """
-        if len(self) <= count:
-            return self
         which, rate = drawn(self.rate, count, random)
-        return self.taken(which, rate)
+        return self.taken(which, rate) if len(which) < len(self) else self
 
     def only(self, near: Ints) -> Table:
         """The same demands over the links `near` only: others are taken to be free and wide."""
@@ -164,6 +162,8 @@ def drawn(rate: Floats, count: int, random: np.random.Generator) -> tuple[Ints, 
     """About `count` of the demands with these rates, in rising order, and rates at which they stand for all: each is
     drawn with a chance in proportion to its rate (at most 1), and its rate is divided by that chance.
     """
+    if len(rate) <= count:
+        return np.arange(len(rate)), rate
     level = rate.sum() / count
     for _ in range(20):
         sure = rate >= level

@@ -37,7 +37,7 @@ def _useful(rows: Rows) -> Bools:
     ends, work = rows.problem.endpoints, rows.problem.demands.work
     nothing = (np.diff(rows.paths.first) == 0)[rows.path]
     nothing &= np.isinf(ends.free)[rows.endpoint] | (work[rows.demand] == 0)
-    return np.asarray(nothing | (tally(rows.demand, nothing.astype(float), len(work)) == 0)[rows.demand])
+    return np.asarray(nothing | (np.bincount(rows.demand[nothing], minlength=len(work)) == 0)[rows.demand])
 
 
 def _worst(rows: Rows, budget: Budget, out_of_time: Callable[[], bool]) -> tuple[Floats, float, Floats, Floats]:

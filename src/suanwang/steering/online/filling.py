@@ -97,25 +97,28 @@ def over(starts, links, rows, m, row, work):  # type: ignore[no-untyped-def]
 
 
 @njit()
-def crowded(starts, links, rows, flow, own, need, over, which, found):  # type: ignore[no-untyped-def]
-    """Mark in `found` (n,) which of these demands use a resource that is marked in `over` (R,)."""
+def crowded(starts, links, rows, flow, own, need, full, which, found):  # type: ignore[no-untyped-def]
+    """Mark in `found` (n,) which of these demands use a resource that is marked in `full` (R,)."""
     for at in range(len(which)):
         i = which[at]
         for row in range(own[i, FIRST], own[i, STOP]):
-            if flow[row, RATE] <= 0.0 or found[at]:
+            if flow[row, RATE] <= 0.0:
                 continue
-            if need[i, WORK] > 0.0 and over[rows[row, END]]:
-                found[at] = True
+            met = need[i, WORK] > 0.0 and full[rows[row, END]]
             for link in range(starts[rows[row, PATH]], starts[rows[row, PATH] + 1]):
-                if over[links[link]]:
-                    found[at] = True
-                    break
+                met = met or full[links[link]]
+            if met:
+                found[at] = True
+                break
 
 
 @njit()
 def trim(starts, links, rows, flow, m, own, need, which):  # type: ignore[no-untyped-def]
     """Take from these demands' rows what overfills their resources, from rows that are worth nothing first."""
-    later = np.empty(16 + len(which), np.int64)
+    count = 0
+    for i in which:
+        count += own[i, STOP] - own[i, FIRST]
+    later = np.empty(count, np.int64)
     count = 0
     for i in which:
         for row in range(own[i, FIRST], own[i, STOP]):
@@ -126,11 +129,9 @@ def trim(starts, links, rows, flow, m, own, need, which):  # type: ignore[no-unt
                 continue
             if net_worth(starts, links, rows, flow, m, row, need[i, WORK]) < 0.0:
                 take(starts, links, rows, flow, m, row, much, need[i, WORK])
-            elif count < len(later):
+            else:
                 later[count] = row
                 count += 1
-            else:
-                take(starts, links, rows, flow, m, row, much, need[i, WORK])
     for at in range(count):
         row = later[at]
         work = need[rows[row, OWNER], WORK]

@@ -34,7 +34,7 @@ from suanwang.steering.online.state import State, longer
 from suanwang.steering.problem import Aim, Floats, Ints
 from suanwang.steering.value import WHOLE
 
-WORK = 6_000_000
+WORK = 5_000_000
 """How many links of paths one repair looks at, about, beyond those of the demands that the change touches."""
 
 WORK_ALIKE = 16_000_000
