@@ -67,7 +67,9 @@ WALL = 1e3
 
 
 class Exchanged(NamedTuple):
-    """Rates (N,), prices of links (L,) and endpoints (E,), and a bound on what these rows are worth."""
+    """Rates (N,), prices of links (L,) and endpoints (E,), and a bound on what these rows are worth; infinity if
+    none is known.
+    """
 
     rate: Floats
     link: Floats
@@ -77,23 +79,20 @@ class Exchanged(NamedTuple):
 
 def exchange(
     narrow: Narrow,
-    rate: Floats,
+    start: Exchanged,
     taken: Floats,
-    link: Floats,
-    end: Floats,
     unit: float,
     missed: Callable[[float, float], float],
     gap: float,
     out_of_time: Callable[[], bool],
     auction: Auction | None = None,
 ) -> Exchanged:
-    """Better rates than `rate`, beside those `taken`, and better prices than `link` and `end`. `unit`: what a unit of
-    rate is worth or costs, about; `missed(value, bound)`: what share is missing; it ends when that is below `gap`.
+    """Better rates than those of `start`, beside those `taken`, and better prices. `unit`: what a unit of rate is worth
+    or costs, about; `missed(value, bound)`: what share is missing; it ends when that is below `gap`.
     `auction`: of these rows, if room at endpoints can be sold.
     """
     demands, links = narrow.rows.problem.demands, len(narrow.rows.capacity)
-    trade = _Trade(narrow, rate, taken, link, end, unit, auction)
-    best = Exchanged(rate, link, end, np.inf)
+    trade, best = _Trade(narrow, start, taken, unit, auction), start
     least_left, tried, since = np.inf, np.inf, 0
     whole: Floats | None = None
     for again in range(SWEEPS):
@@ -101,7 +100,7 @@ def exchange(
         found = narrow.restless(price[:links], price[links:], trade.need[:, 0], trade.flow, LEAST * unit)
         bound = float(demands.rate @ found.best) + float(trade.room[trade.limited] @ price[trade.limited])
         if bound < best.bound:
-            best = Exchanged(rate, price[:links], price[links:], bound)
+            best = Exchanged(start.rate, price[:links], price[links:], bound)
         left = missed(trade.earned(price), best.bound)
         if left < 0.9 * least_left:
             least_left, since = left, again
@@ -148,16 +147,7 @@ def _sold(trade: _Trade, auction: Auction, price: Floats, bid: float) -> tuple[F
 class _Trade:
     """What the kernels of `online` work on: see there for what stands in which column."""
 
-    def __init__(
-        self,
-        narrow: Narrow,
-        rate: Floats,
-        taken: Floats,
-        link: Floats,
-        end: Floats,
-        unit: float,
-        auction: Auction | None,
-    ) -> None:
+    def __init__(self, narrow: Narrow, start: Exchanged, taken: Floats, unit: float, auction: Auction | None) -> None:
         rows = narrow.rows
         demands, ends = rows.problem.demands, rows.problem.endpoints
         self.narrow, self.rows, self.unit, self.links = narrow, rows, unit, len(rows.capacity)
@@ -170,15 +160,15 @@ class _Trade:
         self.room = np.where(room < WIDE, np.maximum(room - used, 0.0), WIDE)
         self.limited, self.shut = (self.room > 0) & (self.room < WIDE), (self.room <= 0) & (used > 0)
         self.state = np.zeros((7, len(room)))
-        self.state[market.LOAD] = np.concatenate(rows.loads(rate))
+        self.state[market.LOAD] = np.concatenate(rows.loads(start.rate))
         self.state[market.ROOM] = self.room
-        self.state[market.Y] = np.where(self.limited, np.concatenate([link, end]), 0.0)
+        self.state[market.Y] = np.where(self.limited, np.concatenate([start.link, start.end]), 0.0)
         self.state[market.STIFF, self.limited] = unit / (TIGHT[self.many] * self.room[self.limited])
         market.price_all(self.state)
         self.table = np.empty((len(rows), 4), np.int32)
         self.table[:, market.PATH], self.table[:, market.END] = rows.path, rows.endpoint + self.links
         self.table[:, market.OWNER], self.table[:, market.NEXT] = rows.demand, -1
-        self.flow = np.stack([rate, narrow.worth], axis=1)
+        self.flow = np.stack([start.rate, narrow.worth], axis=1)
         most = np.where(demands.splittable, demands.most_paths, 1)
         self.own = np.stack([rows.first[:-1], rows.first[1:], most, np.zeros(len(demands), np.int64)], axis=1)
         self.need = np.stack([demands.rate - tally(rows.demand, taken, len(demands)), demands.work], axis=1)

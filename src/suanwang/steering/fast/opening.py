@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
-from typing import NamedTuple
 
 import numpy as np
 
 from suanwang.steering.answer import Budget
 from suanwang.steering.fast.auction import Auction
 from suanwang.steering.fast.descent import prices
-from suanwang.steering.fast.exchange import LEAST_GAP
+from suanwang.steering.fast.exchange import LEAST_GAP, Exchanged
 from suanwang.steering.fast.narrow import Narrow
 from suanwang.steering.fast.parted import part
 from suanwang.steering.fast.system import Blocks
@@ -40,15 +39,7 @@ FAINT = 0.05
 """Prices less than this share are taken to be nothing."""
 
 
-class Opening(NamedTuple):
-    """Rates of rows (N,), prices of links (L,) and endpoints (E,)."""
-
-    rate: Floats
-    link: Floats
-    end: Floats
-
-
-def opening(every: Narrow, taken: Floats, unit: float, budget: Budget, out_of_time: Callable[[], bool]) -> Opening:
+def opening(every: Narrow, taken: Floats, unit: float, budget: Budget, out_of_time: Callable[[], bool]) -> Exchanged:
     """Rates that fill no endpoint too much, and links hardly. `unit`: what a unit of rate is worth or costs, about."""
     rows, auction = every.rows, Auction(every, taken)
     link, bid = np.zeros(len(rows.capacity)), BID * max(budget.gap, LEAST_GAP) * unit / auction.mean_work
@@ -58,7 +49,7 @@ def opening(every: Narrow, taken: Floats, unit: float, budget: Budget, out_of_ti
         near = np.flatnonzero(load > NEAR * rows.capacity)
         link[near] = _links(every, taken, end, near, unit, budget.seed, out_of_time)
     rate, end = auction.sell(every.of_paths(link), bid)
-    return Opening(rate, link, end)
+    return Exchanged(rate, link, end, np.inf)
 
 
 def _links(

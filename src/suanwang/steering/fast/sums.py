@@ -84,27 +84,31 @@ def _solved(rows: Rows, budget: Budget, out_of_time: Callable[[], bool], mine: B
     if sold:
         unit = _unit(rows, every.worth, rows.demand, rows.first, rows.problem.demands.rate * mine)
         start = opening(every, taken, unit, budget, out_of_time)
-        answer = Exchanged(start.rate + taken, start.link, start.end, np.inf)
+        answer = start._replace(rate=start.rate + taken)
     keep = every.at(answer.link, answer.end)[0] if wide else mine[rows.demand]
     barred = barred_by(rows, taken)
+    room = np.concatenate([rows.capacity, rows.problem.endpoints.free]) - np.concatenate(rows.loads(taken))
+    room = np.maximum(room, 0.0)
     for attempt in range(ATTEMPTS):
         keep = (keep | (answer.rate > 0)) & ~barred
         some, numbers = rows.only(keep), np.flatnonzero(keep)
         if not (mine & some.counted).any():
             break
         narrow = Narrow(some, mine, every.worth[numbers], budget.workers)
-        link, end, rate = answer.link, answer.end, (answer.rate - taken)[numbers]
+        start = Exchanged((answer.rate - taken)[numbers], answer.link, answer.end, np.inf)
         if not wide or (not attempt and not sold):
             # With all rows at hand, a second attempt is one with prices as good as smoothing makes them.
             parted, found, unit = _priced(
                 some, budget, out_of_time, mine, taken[numbers], 0.0 if attempt else NEARLY[wide]
             )
-            link, end = found.link, by_endpoint(found, parted.endpoint, ends)
             rate = apart(some, _rates(some, parted, mine), taken[numbers])
+            start = Exchanged(rate, found.link, by_endpoint(found, parted.endpoint, ends), np.inf)
         auction = Auction(narrow, taken[numbers]) if sold else None
-        new = exchange(narrow, rate, taken[numbers], link, end, unit, missed, budget.gap, out_of_time, auction)
+        new = exchange(narrow, start, taken[numbers], unit, missed, budget.gap, out_of_time, auction)
         more, best = every.at(new.link, new.end)
-        bound = new.bound + float(rows.problem.demands.rate @ (best - narrow.at(new.link, new.end)[1]))
+        # The bound over all rows: those that were not looked at may be worth more.
+        price = np.concatenate([new.link, new.end])
+        bound = float(rows.problem.demands.rate @ best) + float(room[price > 0] @ price[price > 0])
         worth = float((new.rate - taken[numbers]) @ narrow.worth)
         if worth > value or not attempt:
             whole, value = np.zeros(len(rows)), worth
