@@ -36,6 +36,7 @@ COMMANDS = {
     "probe": Entry("suanwang.cli.probe:probe", CHECK, "Try assertions with real packets."),
     "doctor": Entry("suanwang.cli.doctor:doctor", CHECK, "What this machine can do, what is missing, what follows."),
     "steer": Entry("suanwang.cli.steer:steer", DECIDE, "Which endpoint, which path, how much: on files alone."),
+    "fabric": Entry("suanwang.cli.fabric:fabric", DECIDE, "AI and data-centre fabrics: design, simulate, configure."),
     "demo": Entry("suanwang.cli.demo:demo", LAB, "The tour: a lab, an example, a failure, a repair."),
     "lab": Entry("suanwang.cli.lab:lab", LAB, "A whole network on this machine."),
     "server": Entry("suanwang.cli.processes:server", RUN, "Run the controller and its API."),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from suanwang.steering.compiled import njit
+from suanwang.compiled import njit
 
 
 @njit()

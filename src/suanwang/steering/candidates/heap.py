@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from suanwang.steering.compiled import njit
+from suanwang.compiled import njit
 
 kernel = njit()
 """Marks a function that numba compiles."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from suanwang.steering.compiled import njit
+from suanwang.compiled import njit
 
 TINY = 1e-9
 """What is less than this share of a demand or an endpoint is nothing."""

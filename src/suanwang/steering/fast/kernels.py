@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from suanwang.steering.compiled import njit
+from suanwang.compiled import njit
 
 NEGLIGIBLE = 1e-7
 """A share of a demand that is taken for nothing."""

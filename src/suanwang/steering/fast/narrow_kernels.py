@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from suanwang.steering.compiled import njit
+from suanwang.compiled import njit
 
 
 @njit()

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from suanwang.steering.compiled import njit
+from suanwang.compiled import njit
 
 SHIFTS = 4
 """How often one demand may move something in one visit."""

@@ -1,0 +1,88 @@
+"""`suanwang fabric design`: what a fabric needs and gives, by arithmetic from its declaration."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+from suanwang.cli.session import current, output_option
+
+if TYPE_CHECKING:
+    from suanwang.fabric.design import Design
+
+FILE = click.Path(exists=True, dir_okay=False, allow_dash=True)
+
+
+@click.command(
+    epilog="""\b
+Examples:
+  suanwang fabric design --list
+  suanwang fabric design --preset cmcc-61440 --derive
+  suanwang fabric design examples/fabric/pod.yaml --prices examples/fabric/prices.yaml
+  suanwang fabric design --preset supernode-1024 --latency -o json
+FILE is a resource of kind Fabric, or a topology of htsim, SimAI, ns-3, containerlab or InfraGraph."""
+)
+@click.argument("file", type=FILE, required=False)
+@click.option("--preset", metavar="NAME", help="a fabric to start from, instead of FILE")
+@click.option("--prices", type=FILE, metavar="FILE", help="YAML: what items cost")
+@click.option("--derive", is_flag=True, help="how the numbers come about, step by step")
+@click.option("--latency", is_flag=True, help="latency budgets, with a source for each term")
+@click.option("--list", "listed", is_flag=True, help="name the presets")
+@output_option
+def design(file: str | None, preset: str | None, prices: str | None, derive: bool, latency: bool, listed: bool) -> None:
+    """What a fabric needs and gives: switches, cables, power and price; capacity, failure domains, latency."""
+    from suanwang.cli import fabric_design_text as shown
+
+    if listed:
+        told = shown.preset_fields()
+        current().emit(told, lambda: shown.presets_text(told))
+        return
+    if (file is None) == (preset is None):
+        raise click.UsageError("name FILE or give --preset NAME; one of both. --list names the presets")
+    found = _of_preset(preset) if preset is not None else _of_file(file or "-")
+    fields = shown.design_fields(found)
+    if prices is not None:
+        from suanwang.fabric.bill import bill
+        from suanwang.fabric.pricing import account, read_prices
+
+        fields["price"] = shown.price_fields(account(bill(found), read_prices(prices)))
+    if derive:
+        from suanwang.fabric.derivations import derivation
+
+        fields["derivation"] = derivation(found)
+    if latency:
+        from suanwang.fabric.latency import budgets
+
+        fields["latency"] = shown.latency_fields(budgets(found))
+    current().emit(fields, lambda: shown.design_text(fields))
+
+
+def _of_preset(name: str) -> Design:
+    from suanwang.fabric.building import build
+    from suanwang.fabric.kinds import FabricSpec
+    from suanwang.fabric.presets import preset
+
+    preset(name)
+    return build(name, FabricSpec(preset=name))
+
+
+def _of_file(file: str) -> Design:
+    """A Fabric, or a topology in the form of another program, as if a Fabric named it."""
+    from pathlib import Path
+
+    from suanwang.fabric.design import read_design
+    from suanwang.fabric.exchange.reading import BEGINNING_BYTES, recognise
+
+    if file == "-":
+        return read_design(file)
+    with open(file, "rb") as stream:
+        form = recognise(stream.read(BEGINNING_BYTES))
+    if form in (None, "fabric"):
+        return read_design(file)
+    from suanwang.fabric.building import build
+    from suanwang.fabric.kinds import FabricSpec
+
+    path = Path(file)
+    spec = FabricSpec.model_validate({"scaleOut": {"file": path.name}, "accelerators": {"perServer": 1}})
+    return build(path.stem, spec, path.parent)

@@ -1,0 +1,93 @@
+"""`suanwang fabric simulate`: flows packet by packet or as fluid; training steps."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from suanwang.cli import failure
+from suanwang.cli.fabric_inputs import BALANCES, Inputs, measured, options
+from suanwang.cli.session import current, output_option
+from suanwang.cli.steer_flags import NewFile
+
+
+@click.command(
+    epilog="""\b
+Examples:
+  suanwang fabric simulate --topo leaf_spine.topo --cm permutation.cm --balance fare
+  suanwang fabric simulate examples/fabric/small.yaml --permutation 1MB --balance ecmp --seed 3 -o json
+  suanwang fabric simulate examples/fabric/small.yaml --permutation 4MB --fail leaf0-spine1@50us --seed 7
+  suanwang fabric simulate examples/fabric/small.yaml --permutation 1MB --engine flow --degrade leaf0-spine1=0.1
+  suanwang fabric simulate examples/fabric/pod.yaml --workload examples/fabric/workloads/dense-405b.yaml
+FILE is a resource of kind Fabric, or a topology of htsim, SimAI, ns-3, containerlab or InfraGraph.
+Exit code 2 when flows were not done. What the engines do: docs/rooms/fabric.md"""
+)
+@options
+@click.option(
+    "--balance", type=click.Choice(BALANCES), default="adaptive", show_default=True, help="who takes which path"
+)
+@click.option(
+    "--workload", type=click.Path(), metavar="PATH", help="a training step: our YAML, Chakra traces, SimAI's text"
+)
+@click.option(
+    "--slow", multiple=True, metavar="N=FACTOR", help="with --workload: accelerator N takes that many times as long"
+)
+@click.option(
+    "--planes-lost", type=click.IntRange(0), default=0, help="with --workload: planes of scale-out that failed"
+)
+@click.option("--flows", type=NewFile(".csv"), metavar="FILE", help="write each flow's times as CSV")
+@output_option
+def simulate(
+    inputs: Inputs, balance: str, workload: str | None, slow: tuple[str, ...], planes_lost: int, flows: str | None
+) -> None:
+    """Carry flows through a fabric, packet by packet or as max-min fair rates; or time a training step on it."""
+    if workload is not None:
+        _step(inputs, workload, slow, planes_lost)
+        return
+    trial = inputs.trial(inputs.design(), balance)
+    outcome, fields = measured(trial, f"{balance}, {inputs.engine} engine")
+    told = {"engine": inputs.engine, "balance": balance, "seed": inputs.seed, **fields}
+    if flows is not None:
+        from suanwang.cli.steer_inputs import write_whole
+
+        lines = "".join(
+            f"{a},{b},{size},{'' if t != t else f'{t:.3f}'}\n"
+            for a, b, size, t in zip(trial.traffic.source.tolist(), trial.traffic.target.tolist(),
+                                     trial.traffic.size_bytes.tolist(), outcome.fct_us.tolist(), strict=True)
+        )  # fmt: skip
+        write_whole(flows, lambda file: file.write(b"source,target,size_bytes,fct_us\n" + lines.encode()), "flows")
+    current().emit(told, lambda: _text(told))
+    if told["unfinished"]:
+        raise click.exceptions.Exit(failure.DIFFERENT)
+
+
+def _step(inputs: Inputs, workload: str, slow: tuple[str, ...], planes_lost: int) -> None:
+    from suanwang.fabric.workload.forms import StepOptions, read_workload, run_step
+
+    factors = {}
+    for text in slow:
+        number, _, factor = text.partition("=")
+        try:
+            factors[int(number)] = float(factor)
+        except ValueError:
+            raise click.UsageError(f"--slow takes N=FACTOR, as in 17=1.5; not {text!r}") from None
+    found = run_step(read_workload(workload), inputs.design(), StepOptions(slow=factors, planes_lost=planes_lost))
+    current().emit(found.fields(), found.text)
+
+
+def _text(told: dict[str, Any]) -> str:
+    times = told["fct_us"]
+    lines = [f"{told['flows']:,} flows, {told['balance']}, {told['engine']} engine, seed {told['seed']}"]
+    if told["done"]:
+        shown = "  ".join(f"{name} {value:,.1f}" for name, value in times.items())
+        lines += [f"  completion (us)  {shown}", f"  utilisation      {told['utilisation']:.1%} (best over mean)"]
+    if told["unfinished"]:
+        lines.append(f"  not done         {told['unfinished']}")
+    counts = "  ".join(f"{name.replace('_', ' ')} {value:,}" for name, value in told["counts"].items() if value)
+    lines.append(f"  packets          {told['packets']:,}  {counts}".rstrip())
+    lines.append(
+        f"  took             {told['seconds']:.2f} s for {told['simulated_us']:,.0f} us, {told['events']:,} events, "
+        f"{told['peak_memory_mb']:,.0f} MB"
+    )
+    return "\n".join(lines)

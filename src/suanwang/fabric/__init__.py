@@ -1,0 +1,1 @@
+"""Fabrics: networks of AI clusters and data centres, designed, simulated, routed and configured."""

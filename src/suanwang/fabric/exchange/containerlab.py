@@ -1,0 +1,150 @@
+"""containerlab topology files (containerlab.dev/manual/topo-def-file) of fabrics, and back.
+
+containerlab has no rates or latencies: they are written as labels of links, and read from there where they are;
+`role`, `tier` and `plane` are labels of nodes. Interfaces are eth1, eth2 ..., as containerlab counts them from a node's
+first cable on. Management interfaces are off (`network-mode: none`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from suanwang.fabric.exchange.listed import DEFAULT_LATENCY_PS, Imported, links, network_of
+from suanwang.fabric.exchange.words import load
+from suanwang.fabric.network import Network
+from suanwang.fabric.units import LATENCY_UNITS, latency_text
+from suanwang.model.errors import INVALID, SuanwangError
+from suanwang.model.reading import line_of, read_text
+from suanwang.model.units import RATE_UNITS, parse, rate_text
+from suanwang.topology.importing.containerlab import OUTSIDE, read_containerlab
+from suanwang.topology.importing.published import LARGEST_FILE_BYTES, refuse
+
+MOST_NODES = 20_000
+"""More containers than that are on no machine."""
+DEFAULT_RATE_BPS = 10 * 10**9
+"""Of a link whose labels say none: what a veth pair is taken for."""
+
+
+@dataclass(frozen=True, slots=True)
+class Image:
+    """What a node runs: containerlab's kind, and an image that is on the machine."""
+
+    kind: str
+    name: str
+
+
+FRR = Image("linux", "frr:latest")
+SONIC = Image("sonic-vs", "docker-sonic-vs:latest")
+HOST = Image("linux", "alpine:latest")
+
+
+def containerlab_text(
+    name: str,
+    network: Network,
+    switch: Image = FRR,
+    host: Image = HOST,
+    binds: Callable[[str], Sequence[str]] = lambda _: (),
+) -> Iterator[str]:
+    """The containerlab file of a fabric, in pieces. `binds` gives `file:path` pairs that a node is to see.
+
+    Raises:
+        SuanwangError: INVALID above `MOST_NODES` nodes.
+    """
+    if network.nodes > MOST_NODES:
+        raise SuanwangError(
+            INVALID, f"{network.nodes:,} nodes are too many containers", f"export up to {MOST_NODES:,}, a pod, say"
+        )
+    yield f"name: {name}\ntopology:\n  defaults:\n    network-mode: none\n  nodes:\n"
+    for node, title in enumerate(network.names):
+        image, role = (host, "host") if node < network.endpoints else (switch, "router")
+        yield f"    {title}:\n      kind: {image.kind}\n      image: {image.name}\n"
+        yield f"      labels: {{role: {role}, tier: {int(network.tier[node])}, plane: {int(network.plane[node])}}}\n"
+        if found := binds(title):
+            yield "      binds:\n" + "".join(f"        - {one}\n" for one in found)
+    yield "  links:\n"
+    cables = links(network)
+    for one, other, port, far_port, rate, latency in zip(
+        *(column.tolist() for column in (cables.node, cables.far, cables.port, cables.far_port, cables.rate_bps,
+                                         cables.latency_ps)), strict=True,
+    ):  # fmt: skip
+        ends = f"[{network.names[one]}:eth{port + 1}, {network.names[other]}:eth{far_port + 1}]"
+        yield f"    - endpoints: {ends}\n"
+        yield f"      labels: {{rate: {rate_text(rate)}, latency: {latency_text(latency)}}}\n"
+
+
+def read_containerlab_fabric(path: Path | str) -> Imported:
+    """The fabric in a containerlab file. Raises BAD_TOPOLOGY with the line, UNREADABLE."""
+    return parse_containerlab(load(path, LARGEST_FILE_BYTES), str(path))
+
+
+def parse_containerlab(body: bytes, file: str = "") -> Imported:
+    """The fabric in the content of a containerlab file; see `read_containerlab_fabric`.
+
+    Nodes of role `host` are the endpoints. Tiers and planes are those of the labels where every switch has them.
+    """
+    published = read_containerlab(body, file)
+    topology = read_text(body, file)[0]["topology"]
+    names = [node.label for node in published.nodes]
+    is_switch = np.array([node.roles != ("host",) for node in published.nodes])
+    labels = _links(topology, frozenset(names))
+    if is_switch.all():
+        refuse("no node is a host", "give the endpoints the label role: host", file, line_of(topology, ("nodes",)))
+    rates, latencies = [], []
+    for index, said in labels:
+        rates.append(_said(said.get("rate"), RATE_UNITS, "10Gbps", DEFAULT_RATE_BPS, file, topology, index))
+        latencies.append(_said(said.get("latency"), LATENCY_UNITS, "500ns", DEFAULT_LATENCY_PS, file, topology, index))
+    network, _ = network_of(
+        names,
+        is_switch,
+        [link.a for link in published.links],
+        [link.b for link in published.links],
+        rates,
+        latencies,
+        file,
+        _of_nodes(topology, names, is_switch, "tier", 0),
+        _of_nodes(topology, names, is_switch, "plane", -1),
+    )
+    return Imported("containerlab", listed=network)
+
+
+def _links(topology: Any, names: frozenset[str]) -> list[tuple[int, dict[str, Any]]]:
+    """Place and labels of each link that joins two nodes, as `read_containerlab` keeps them."""
+    found = []
+    for index, link in enumerate(topology.get("links") or ()):
+        ends = [
+            str(end["node"] if isinstance(end, dict) else end.partition(":")[0]) for end in link.get("endpoints") or ()
+        ]
+        leaves = any(end in OUTSIDE and end not in names for end in ends)
+        if link.get("type", "veth") == "veth" and not leaves:
+            said = link.get("labels")
+            found.append((index, said if isinstance(said, dict) else {}))
+    return found
+
+
+def _said(text: Any, units: dict[str, int], example: str, default: int, file: str, topology: Any, index: int) -> int:
+    if text is None:
+        return default
+    try:
+        return parse(str(text), units, example)
+    except ValueError as problem:
+        refuse(str(problem), f"write it as in {example}", file, line_of(topology, ("links", index)))
+
+
+def _of_nodes(topology: Any, names: list[str], is_switch: Any, label: str, of_hosts: int) -> list[int] | None:
+    """A whole-number label of all switches; None where one lacks it."""
+    found: list[int] = []
+    for name, switch in zip(names, is_switch.tolist(), strict=True):
+        said = (topology["nodes"][name] or {}).get("labels")
+        value = said.get(label) if isinstance(said, dict) else None
+        if not switch:
+            found.append(of_hosts)
+        elif type(value) is int and 0 <= value < 2**31:
+            found.append(value)
+        else:
+            return None
+    return found

@@ -1,0 +1,1 @@
+"""Packets through switches, one by one: queues, marks, trims, pauses, losses, and who reacts how."""

@@ -1,0 +1,197 @@
+"""The packet engine's outside: slices of the compiled loop, and changes of the network in between."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from suanwang.fabric.network import Network
+from suanwang.fabric.packet import layout as at
+from suanwang.fabric.packet.memory import Memory, addresses, follow, grow, packets_of, prepare, set_rates
+from suanwang.fabric.packet.result import PacketResult
+from suanwang.fabric.packet.settings import Settings
+from suanwang.fabric.routes import Routes, shortest, unreachable
+from suanwang.fabric.traffic import Traffic
+from suanwang.model.errors import INVALID, SuanwangError, code
+from suanwang.model.reading import TOO_LARGE
+
+DISCONNECTED = code("DISCONNECTED", "no path joins two endpoints that want to talk")
+
+Integers = NDArray[np.int64]
+Router = Callable[[Network, NDArray[np.bool_], Integers], Routes]
+"""Routes of a network whose ports are up or not, and carry so many bit/s."""
+Progress = Callable[[int, int], bool]
+
+SLICE_EVENTS = 2_000_000
+FIRST_ROOM = 1 << 21
+"""Packets on their way for which room is made at first; more is made as they come."""
+MOST_IDLE_SLICES = 8
+FOREVER_PS = 1 << 61
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """From `at_ps` on, the ports carry `factor` of their rate: 0 is a cut, 1 as built.
+
+    What is queued at a port that is cut, or on its wire, is lost. Routing follows after `reconvergence_ps`.
+    """
+
+    at_ps: int
+    ports: tuple[int, ...]
+    factor: float
+    reconvergence_ps: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """When to stop short: simulated time, events, memory. A run that stopped short is not `complete`."""
+
+    until_ps: int = FOREVER_PS
+    events: int = 1 << 60
+    memory_bytes: int = 8 * 2**30
+
+
+def shortest_routes(network: Network, up: NDArray[np.bool_], rate_bps: Integers) -> Routes:
+    """The router of equal-cost policies: all shortest paths, whatever their rates."""
+    del rate_bps
+    return shortest(network, up)
+
+
+def simulate(
+    network: Network,
+    traffic: Traffic,
+    settings: Settings | None = None,
+    changes: Sequence[Change] = (),
+    limits: Limits | None = None,
+    router: Router | None = None,
+    progress: Progress | None = None,
+) -> PacketResult:
+    """Send the traffic through the network, packet by packet.
+
+    Changes at time 0 are known to routing from the start. `progress(flows done, flows)` is called now and then; the run
+    stops when it returns False. Equal arguments give equal results.
+
+    Raises:
+        SuanwangError: TOO_LARGE when memory would not do, DISCONNECTED when a flow has no path at the start.
+    """
+    run = _Run(network, traffic, settings or Settings(), limits or Limits(), router or shortest_routes)
+    return run.all(sorted(changes, key=lambda change: change.at_ps), progress)
+
+
+@dataclass(slots=True)
+class _Run:
+    network: Network
+    traffic: Traffic
+    settings: Settings
+    limits: Limits
+    router: Router
+    rate: Integers = field(init=False)
+    memory: Memory = field(init=False)
+
+    def all(self, changes: Sequence[Change], progress: Progress | None) -> PacketResult:
+        self.rate = self.network.rate_bps.copy()
+        for change in changes:
+            if change.at_ps <= 0:
+                self._set_rates(change)
+        self._start()
+        stops: list[tuple[int, Change | None]] = [(FOREVER_PS, None)]
+        for change in changes:
+            if change.at_ps > 0:
+                stops += [(change.at_ps, change), (change.at_ps + change.reconvergence_ps, None)]
+        for when, due in sorted(stops, key=lambda stop: (stop[0], stop[1] is None)):
+            if self._until(when, progress):
+                break
+            if due is not None:
+                self._change(due)
+            else:
+                self._reroute(when)
+        return PacketResult.of(self.network, self.traffic, self.memory)
+
+    def _start(self) -> None:
+        routes = self._routes()
+        lost = unreachable(self.network, routes, self.traffic.source, self.traffic.target)
+        if len(lost):
+            names = [self.network.names[int(end[lost[0]])] for end in (self.traffic.source, self.traffic.target)]
+            raise SuanwangError(
+                DISCONNECTED,
+                f"{len(lost)} of {len(self.traffic)} flows have no path, as {names[0]} to {names[1]}",
+                hint="heal a link, or take these flows out",
+            )
+        room = min(int(packets_of(self.traffic, self.settings).sum()), FIRST_ROOM) + 4096
+        self._check_room(room, routes.table.nbytes)
+        self.memory = prepare(self.network, self.traffic, self.settings, routes, self.rate, room)
+
+    def _check_room(self, room: int, tables: int) -> None:
+        packets = int(packets_of(self.traffic, self.settings).sum())
+        fixed = addresses(self.network, self.traffic, packets)[at.PACKETS_AT] + len(self.traffic) * at.REAL_WIDTH
+        needed = 8 * (fixed + room * at.PACKET_WIDTH) + 3 * tables
+        if needed > self.limits.memory_bytes:
+            raise SuanwangError(
+                TOO_LARGE,
+                f"{packets:,} packets of {len(self.traffic):,} flows over {self.network.ports:,} ports need about "
+                f"{needed / 2**30:.1f} GiB of memory; {self.limits.memory_bytes / 2**30:.1f} GiB are allowed",
+                hint="allow more, send less, use a larger MTU, or the flow engine",
+            )
+
+    def _until(self, when: int, progress: Progress | None) -> bool:
+        """Run until `when`; True when the run is over, for whatever reason."""
+        from suanwang.fabric.packet.loop_kernels import run
+
+        memory, idle = self.memory, 0
+        until = min(when, self.limits.until_ps)
+        while True:
+            m = memory.m
+            before = int(m[at.DELIVERED])
+            left = self.limits.events - int(m[at.EVENTS])
+            why = run(m, memory.r, memory.table, memory.sets, memory.turn, until, min(SLICE_EVENTS, left))
+            done = len(self.traffic) - int(m[at.OPEN])
+            if progress is not None and not progress(done, len(self.traffic)):
+                return True
+            if why == at.TIME_UP and when <= self.limits.until_ps:
+                return False
+            if why not in (at.NO_ROOM, at.ENOUGH_EVENTS) or left <= SLICE_EVENTS:
+                return True
+            if why == at.NO_ROOM:
+                room = 2 * (len(m) - int(m[at.PACKETS_AT])) // at.PACKET_WIDTH
+                self._check_room(room, memory.table.nbytes)
+                grow(memory)
+            # Two million events that bring nothing anywhere: only timers are left, for flows that have no way.
+            idle = idle + 1 if int(m[at.DELIVERED]) == before else 0
+            if idle >= MOST_IDLE_SLICES:
+                return True
+
+    def _set_rates(self, change: Change) -> None:
+        ports = np.asarray(change.ports, np.int64)
+        if len(ports) and not 0 <= ports.min() <= ports.max() < self.network.ports:
+            raise SuanwangError(INVALID, "a change names a port that is not there")
+        if not 0 <= change.factor <= 1:
+            raise SuanwangError(INVALID, f"a port can't carry {change.factor} of its rate", hint="give 0 to 1")
+        self.rate[ports] = (self.network.rate_bps[ports] * change.factor).astype(np.int64)
+
+    def _routes(self) -> Routes:
+        return self.router(self.network, (self.rate > 0) & (self.rate[self.network.peer] > 0), self.rate)
+
+    def _change(self, change: Change) -> None:
+        from suanwang.fabric.packet.loop_kernels import flush, wake
+
+        self._set_rates(change)
+        memory = self.memory
+        set_rates(memory, self.rate)
+        memory.m[at.NOW] = max(memory.m[at.NOW], change.at_ps)
+        for port in change.ports:
+            address = int(memory.m[at.PORTS_AT]) + port * at.PORT_WIDTH
+            if self.rate[port] == 0:
+                flush(memory.m, memory.r, address)
+            else:
+                wake(memory.m, address)
+
+    def _reroute(self, when: int) -> None:
+        from suanwang.fabric.packet.loop_kernels import wake_flows
+
+        memory = self.memory
+        memory.m[at.NOW] = max(memory.m[at.NOW], when)
+        follow(memory, self.network, self.traffic, self.settings, self._routes(), self.rate)
+        wake_flows(memory.m, memory.r, int(memory.m[at.FLOWS_AT]), len(self.traffic))

@@ -1,0 +1,370 @@
+"""Senders: windows, entropies, planes, retransmissions."""
+
+from __future__ import annotations
+
+from suanwang.compiled import njit
+from suanwang.fabric.packet.congestion_kernels import on_ack, on_delay, on_trim
+from suanwang.fabric.packet.events_kernels import schedule_timer
+from suanwang.fabric.packet.layout import (
+    ACKED,
+    ADAPTIVE,
+    AGAIN,
+    ARMED,
+    ASK,
+    BALANCE,
+    BEGAN,
+    BLOCKED,
+    BYTES,
+    CONGESTION,
+    CUMULATIVE,
+    DATA,
+    DONE,
+    ECMP,
+    ENTROPIES,
+    ENTROPY_MASK,
+    ENTROPY_SHIFT,
+    EXTRA,
+    FARE,
+    FIRST,
+    FLAGS,
+    FLOW,
+    FLOWLET,
+    FLOWLET_GAP,
+    FLYING,
+    FREE_AT,
+    GO_BACK_N,
+    HEAD_SAVED,
+    HEADER,
+    HIGH_HEAD,
+    INFO,
+    KIND,
+    KNOWN,
+    LAST_SENT,
+    LEAST_PATIENCE,
+    LOST,
+    LOST_HEAD,
+    LOST_SHIFT,
+    LOST_TAIL,
+    LOW_HEAD,
+    LOW_TAIL,
+    MARKED,
+    MIXER,
+    NACK,
+    NEXT,
+    NO_CONGESTION_CONTROL,
+    NOTE_MASK,
+    NOW,
+    ON_ITS_WAY,
+    OPEN,
+    PACE,
+    PACKETS,
+    PATHS,
+    PATIENCE,
+    PAYLOAD,
+    PLANES,
+    PORT_WIDTH,
+    PROGRESS,
+    QUEUED,
+    REALS,
+    RECEIPT_SHIFT,
+    RECOVERY,
+    RESENT,
+    RING_NEXT,
+    SALT,
+    SAVED,
+    SAVED_ENTROPIES,
+    SENT_BYTES,
+    SEQUENCE,
+    SIZE_SHIFT,
+    SOURCE_PORT,
+    SOURCE_PORTS,
+    STAMP,
+    STARTED,
+    TIMEOUTS,
+    TURN,
+    WINDOW,
+)  # fmt: skip
+from suanwang.fabric.packet.ports_kernels import arm, draw, free_packet, has_work, mix, new_packet, take_high, transmit
+
+MOST_PATIENCE = 6
+"""Retransmission timers double up to this many times."""
+GOLDEN = 0x9E3779B9
+"""2^32 over the golden ratio: multiples of it fall evenly over the range, however many are taken."""
+
+
+@njit()
+def wire_bytes(m, flow, sequence):  # type: ignore[no-untyped-def]
+    """Size of a packet of a flow, header included; the last one holds the rest."""
+    if sequence == m[flow + PACKETS] - 1:
+        return m[flow + BYTES] - sequence * m[PAYLOAD] + m[HEADER]
+    return m[PAYLOAD] + m[HEADER]
+
+
+@njit()
+def can_send(m, r, flow):  # type: ignore[no-untyped-def]
+    """Whether the flow has something to send, and its window room for it; one packet may always be on its way."""
+    if m[flow + LOST_HEAD] == 0 and m[flow + NEXT] >= m[flow + PACKETS]:
+        return False
+    flying = m[flow + FLYING]
+    return flying == 0 or flying + m[PAYLOAD] + m[HEADER] <= r[m[flow + REALS] + WINDOW]
+
+
+@njit()
+def choose_plane(m, flow):  # type: ignore[no-untyped-def]
+    """The port by which the flow's next packet leaves its endpoint; 0 if none leads anywhere."""
+    count, first = m[flow + SOURCE_PORTS], m[flow + SOURCE_PORT]
+    if count == 1:
+        return first if m[flow + PLANES] > 0 and m[first + PACE] > 0 else 0
+    total = 0
+    for plane in range(count):
+        if m[first + plane * PORT_WIDTH + PACE] > 0:
+            total += m[flow + PLANES + plane]
+    if total == 0:
+        return 0
+    balance = m[BALANCE]
+    if balance not in (ECMP, FLOWLET, FARE):
+        return _soonest(m, flow, first, count)
+    if balance == FARE:
+        value = (m[flow + TURN] * GOLDEN) & 0xFFFFFFFF
+    else:
+        value = mix((flow << 22) ^ m[flow + MIXER] ^ m[SALT])
+    share = (value * total) >> 32
+    for plane in range(count):
+        if m[first + plane * PORT_WIDTH + PACE] > 0:
+            share -= m[flow + PLANES + plane]
+            if share < 0:
+                return first + plane * PORT_WIDTH
+    return 0
+
+
+@njit()
+def _soonest(m, flow, first, count):  # type: ignore[no-untyped-def]
+    """Of an endpoint's ports that lead there the one that is free first; of those alike the next one round."""
+    best = 0
+    for step in range(count):
+        plane = (m[flow + TURN] + step) % count
+        port = first + plane * PORT_WIDTH
+        if m[flow + PLANES + plane] == 0 or m[port + PACE] == 0:
+            continue
+        if best == 0 or max(m[port + FREE_AT], m[NOW]) < max(m[best + FREE_AT], m[NOW]):
+            best = port
+    return best
+
+
+@njit()
+def kick(m, r, flow):  # type: ignore[no-untyped-def]
+    """Have the flow wait for its turn at a port, if it can send and does not wait yet."""
+    if m[flow + QUEUED] != 0 or m[flow + STARTED] == 0 or not can_send(m, r, flow):
+        return
+    port = choose_plane(m, flow)
+    if port != 0:
+        _wait_at(m, flow, port)
+        if m[port + FLAGS] & (ARMED | BLOCKED) == 0:
+            if m[port + FREE_AT] <= m[NOW]:
+                serve_endpoint(m, r, port)
+            else:
+                arm(m, port)
+
+
+@njit()
+def _wait_at(m, flow, port):  # type: ignore[no-untyped-def]
+    m[flow + QUEUED] = 1
+    m[flow + RING_NEXT] = 0
+    if m[port + LOW_HEAD] == 0:
+        m[port + LOW_HEAD] = flow
+    else:
+        m[m[port + LOW_TAIL] + RING_NEXT] = flow
+    m[port + LOW_TAIL] = flow
+
+
+@njit()
+def serve_endpoint(m, r, port):  # type: ignore[no-untyped-def]
+    """An endpoint's port is free: acknowledgements first, then the next flow in turn."""
+    m[port + FLAGS] &= ~ARMED
+    if m[port + HIGH_HEAD] != 0:
+        transmit(m, port, take_high(m, port))
+    elif m[port + FLAGS] & BLOCKED == 0:
+        sent = False
+        while m[port + LOW_HEAD] != 0 and not sent:
+            flow = m[port + LOW_HEAD]
+            m[port + LOW_HEAD] = m[flow + RING_NEXT]
+            m[flow + QUEUED] = 0
+            sent = can_send(m, r, flow) and _send(m, r, flow, port)
+            if sent and can_send(m, r, flow):
+                again = choose_plane(m, flow)
+                if again != 0:
+                    _wait_at(m, flow, again)
+                    if again != port and m[again + FLAGS] & BLOCKED == 0:
+                        arm(m, again)
+    if has_work(m, port):
+        arm(m, port)
+
+
+@njit()
+def _send(m, r, flow, port):  # type: ignore[no-untyped-def]
+    """Send the flow's next packet; False if there was none after all."""
+    sequence, flags, notes = -1, 0, m[flow + FIRST]
+    while m[flow + LOST_HEAD] != 0 and sequence < 0:
+        note = notes + m[flow + LOST_HEAD] - 1
+        m[note] &= ~LOST
+        if m[note] & KNOWN == 0:
+            sequence, flags = m[flow + LOST_HEAD] - 1, AGAIN
+        m[flow + LOST_HEAD] = (m[note] >> LOST_SHIFT) & NOTE_MASK
+    if sequence < 0:
+        if m[flow + NEXT] >= m[flow + PACKETS]:
+            return False
+        sequence = m[flow + NEXT]
+        m[flow + NEXT] += 1
+        if sequence < m[flow + RESENT]:
+            flags = AGAIN
+        m[flow + RESENT] = max(m[flow + RESENT], sequence + 1)
+    size = wire_bytes(m, flow, sequence)
+    packet = new_packet(m)
+    m[notes + sequence] |= ON_ITS_WAY
+    m[flow + FLYING] += size
+    m[SENT_BYTES] += size
+    if not can_send(m, r, flow):
+        flags |= ASK
+    m[packet + FLOW] = flow
+    m[packet + SEQUENCE] = sequence
+    m[packet + INFO] = DATA | flags | (_entropy(m, flow) << ENTROPY_SHIFT) | (size << SIZE_SHIFT)
+    m[packet + STAMP] = m[NOW]
+    m[flow + LAST_SENT] = m[NOW]
+    transmit(m, port, packet)
+    return True
+
+
+@njit()
+def _entropy(m, flow):  # type: ignore[no-untyped-def]
+    """The value in a packet's header that switches hash to choose a path."""
+    balance = m[BALANCE]
+    m[flow + TURN] += 1
+    if balance == ECMP:
+        return 0
+    if balance == FLOWLET:
+        if m[NOW] - m[flow + LAST_SENT] > m[FLOWLET_GAP]:
+            m[flow + MIXER] = draw(m) & ENTROPY_MASK
+        return m[flow + MIXER]
+    if balance == ADAPTIVE:
+        # REPS (Bonato et al.): what came back unmarked is used again, once, oldest first.
+        if m[flow + SAVED] > 0:
+            place = (m[flow + HEAD_SAVED] - m[flow + SAVED]) % SAVED_ENTROPIES
+            m[flow + SAVED] -= 1
+            return m[flow + ENTROPIES + place]
+        return (draw(m) * m[PATHS]) >> 32
+    return (m[flow + TURN] + m[flow + MIXER]) % m[PATHS]
+
+
+@njit()
+def hear(m, r, packet):  # type: ignore[no-untyped-def]
+    """An acknowledgement, good or bad, is back at the sender."""
+    flow, info = m[packet + FLOW], m[packet + INFO]
+    if m[flow + DONE] < 0:
+        taken = _learn(m, flow, m[packet + EXTRA])
+        if taken > 0:
+            m[flow + PROGRESS] = m[NOW]
+            m[flow + PATIENCE] = 0
+        if info & KIND == NACK:
+            _hear_bad(m, r, flow, m[packet + SEQUENCE])
+        else:
+            _hear_good(m, r, flow, taken, m[NOW] - m[packet + STAMP], info)
+        if m[flow + ACKED] == m[flow + PACKETS]:
+            m[flow + DONE] = m[NOW]
+            m[OPEN] -= 1
+        else:
+            kick(m, r, flow)
+    free_packet(m, packet)
+
+
+@njit()
+def _learn(m, flow, receipts):  # type: ignore[no-untyped-def]
+    """The first `receipts` packets that arrived are known to have; gives their bytes."""
+    notes, taken = m[flow + FIRST], 0
+    for place in range(m[flow + ACKED], receipts):
+        sequence = m[notes + place] >> RECEIPT_SHIFT
+        size = wire_bytes(m, flow, sequence)
+        taken += size
+        if m[notes + sequence] & ON_ITS_WAY:
+            m[flow + FLYING] -= size
+        m[notes + sequence] = (m[notes + sequence] | KNOWN) & ~ON_ITS_WAY
+    m[flow + ACKED] = max(m[flow + ACKED], receipts)
+    return taken
+
+
+@njit()
+def _hear_good(m, r, flow, taken, round_trip, info):  # type: ignore[no-untyped-def]
+    marked = info & MARKED != 0
+    if m[CONGESTION] != NO_CONGESTION_CONTROL:
+        delay = on_delay(m, r, flow, round_trip, marked)
+        if taken > 0:
+            on_ack(m, r, flow, taken, delay, marked)
+    if m[BALANCE] == ADAPTIVE and not marked:
+        m[flow + ENTROPIES + m[flow + HEAD_SAVED]] = (info >> ENTROPY_SHIFT) & ENTROPY_MASK
+        m[flow + HEAD_SAVED] = (m[flow + HEAD_SAVED] + 1) % SAVED_ENTROPIES
+        m[flow + SAVED] = min(m[flow + SAVED] + 1, SAVED_ENTROPIES)
+
+
+@njit()
+def _hear_bad(m, r, flow, sequence):  # type: ignore[no-untyped-def]
+    if m[RECOVERY] == GO_BACK_N:
+        _go_back(m, flow, sequence)
+    elif m[m[flow + FIRST] + sequence] & ON_ITS_WAY:
+        _declare_lost(m, flow, sequence)
+        if m[CONGESTION] != NO_CONGESTION_CONTROL:
+            on_trim(m, r, flow, wire_bytes(m, flow, sequence))
+
+
+@njit()
+def _declare_lost(m, flow, sequence):  # type: ignore[no-untyped-def]
+    """A packet on its way is given up; it will be sent again before anything new."""
+    note = m[flow + FIRST] + sequence
+    m[flow + FLYING] -= wire_bytes(m, flow, sequence)
+    m[note] = (m[note] | LOST) & ~(ON_ITS_WAY | (NOTE_MASK << LOST_SHIFT))
+    if m[flow + LOST_HEAD] == 0:
+        m[flow + LOST_HEAD] = sequence + 1
+    else:
+        m[m[flow + FIRST] + m[flow + LOST_TAIL] - 1] |= (sequence + 1) << LOST_SHIFT
+    m[flow + LOST_TAIL] = sequence + 1
+
+
+@njit()
+def _go_back(m, flow, sequence):  # type: ignore[no-untyped-def]
+    for other in range(sequence, m[flow + NEXT]):
+        m[m[flow + FIRST] + other] &= ~ON_ITS_WAY
+    m[flow + FLYING] = 0
+    m[flow + NEXT] = max(sequence, m[flow + ACKED])
+
+
+@njit()
+def on_timer(m, r, flow):  # type: ignore[no-untyped-def]
+    """A flow starts, or has waited for an acknowledgement long enough."""
+    now = m[NOW]
+    if m[flow + STARTED] == 0:
+        m[flow + STARTED] = 1
+        m[flow + BEGAN] = now
+        m[flow + PROGRESS] = now
+        m[flow + LAST_SENT] = now
+        kick(m, r, flow)
+    if m[flow + DONE] >= 0:
+        return
+    if now - m[flow + PROGRESS] >= m[LEAST_PATIENCE] << m[flow + PATIENCE]:
+        _give_up_waiting(m, flow)
+        m[flow + PROGRESS] = now
+        m[flow + PATIENCE] = min(m[flow + PATIENCE] + 1, MOST_PATIENCE)
+        kick(m, r, flow)
+    schedule_timer(m, flow, m[flow + PROGRESS] + (m[LEAST_PATIENCE] << m[flow + PATIENCE]))
+
+
+@njit()
+def _give_up_waiting(m, flow):  # type: ignore[no-untyped-def]
+    notes = m[flow + FIRST]
+    m[TIMEOUTS] += 1
+    if m[RECOVERY] == GO_BACK_N:
+        _go_back(m, flow, m[flow + ACKED])
+        return
+    while m[flow + CUMULATIVE] < m[flow + NEXT] and m[notes + m[flow + CUMULATIVE]] & KNOWN:
+        m[flow + CUMULATIVE] += 1
+    for sequence in range(m[flow + CUMULATIVE], m[flow + NEXT]):
+        if m[notes + sequence] & ON_ITS_WAY:
+            _declare_lost(m, flow, sequence)
+    m[flow + SAVED] = 0

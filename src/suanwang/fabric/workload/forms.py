@@ -1,0 +1,88 @@
+"""A workload in any of its forms: our description (YAML), a Chakra trace, or the text of ASTRA-sim 1.0 and SimAI."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from suanwang.fabric.workload.chakra import Trace, read_chakra
+from suanwang.fabric.workload.compose import compose
+from suanwang.fabric.workload.costs import Networks, StepOptions, fabric_of
+from suanwang.fabric.workload.description import Described
+from suanwang.fabric.workload.replay import replay
+from suanwang.fabric.workload.result import StepResult
+from suanwang.fabric.workload.simai import Layered, read_simai
+from suanwang.fabric.workload.step import simulate
+from suanwang.model.errors import INVALID, Place, SuanwangError
+from suanwang.model.reading import UNREADABLE, read_path
+
+__all__ = ["StepOptions", "StepResult", "Workload", "read_workload", "run_step"]
+
+
+NO_SCALE_UP = "the design has no scale-up network: all communication takes scale-out (serverRate gives servers one)"
+
+
+@dataclass(frozen=True, slots=True)
+class Workload:
+    """A workload that has been read and checked, by itself."""
+
+    name: str
+    source: Described | Layered | Trace
+
+
+def read_workload(path: str | Path, progress: Callable[[float], None] | None = None) -> Workload:
+    """The workload at `path`: a folder or file of Chakra traces (.et), YAML or JSON of kind TrainingStep, or a text.
+
+    Raises:
+        SuanwangError: with file and line (byte, of a trace), for anything that is none of these or is malformed.
+    """
+    where = Path(path)
+    try:
+        if where.is_dir() or where.suffix == ".et":
+            trace = read_chakra(where, progress)
+            return Workload(trace.name, trace)
+        if where.suffix in (".yaml", ".yml", ".json"):
+            described = _described(where)
+            return Workload(described.name, described)
+        layered = read_simai(where, progress)
+        return Workload(layered.name, layered)
+    except OSError as problem:
+        place = Place(str(where))
+        raise SuanwangError(
+            UNREADABLE, f"{problem.strerror}: {where}", "check the path of the workload", place
+        ) from None
+
+
+def _described(path: Path) -> Described:
+    documents = [(file, one) for file, one in read_path(str(path)) if one.get("kind") == "TrainingStep"]
+    if len(documents) != 1:
+        count = f"{len(documents)} descriptions" if documents else "no description"
+        raise SuanwangError(INVALID, f"{count} of a step; there is one", "kind: TrainingStep", Place(str(path)))
+    return Described(documents[0][1], documents[0][0])
+
+
+def run_step(
+    workload: Workload,
+    design: Networks,
+    options: StepOptions | None = None,
+    progress: Callable[[float], None] | None = None,
+) -> StepResult:
+    """What a workload takes on a design, and where the time goes. `progress` is told the share that is done.
+
+    Raises:
+        SuanwangError: INVALID for what does not fit the design, OUT_OF_MEMORY with the estimate.
+    """
+    options = options or StepOptions()
+    source = workload.source
+    if isinstance(source, Trace):
+        return replay(source, design, options, progress)
+    if isinstance(source, Described) and not options.server_bps:
+        options = replace(options, server_bps=source.job(0).accelerator.server_bps)
+    fabric = fabric_of(design, options)
+    if isinstance(source, Layered):
+        step = source.step(fabric.accelerators, fabric.domain)
+    else:
+        step = compose(source.fitted(fabric.accelerators))
+    result = simulate(step, design, options, progress)
+    return replace(result, notes=(*result.notes, *(() if fabric.scale_up else (NO_SCALE_UP,))))

@@ -1,0 +1,344 @@
+"""Formats that list links: what is written is read again, published forms are understood, mistakes are named."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import yaml
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from tests.fabric.random_fabrics import dragonflies, small_clos
+
+from suanwang.fabric.clos import Clos, Tier
+from suanwang.fabric.exchange.containerlab import SONIC, containerlab_text, parse_containerlab
+from suanwang.fabric.exchange.infragraph import parse_infragraph
+from suanwang.fabric.exchange.infragraph_text import infragraph_text
+from suanwang.fabric.exchange.listed import network_of
+from suanwang.fabric.exchange.ns3 import ns3_text, parse_ns3
+from suanwang.fabric.exchange.reading import FORMATS, read_imported, read_network, recognise
+from suanwang.fabric.exchange.simai import parse_simai, simai_text
+from suanwang.fabric.network import Network
+from suanwang.model.errors import SuanwangError
+
+WIRING = ("first_port", "source", "target", "peer", "rate_bps", "latency_ps")
+
+
+def same_wiring(one: Network, other: Network) -> bool:
+    return one.endpoints == other.endpoints and all(
+        np.array_equal(getattr(one, name), getattr(other, name)) for name in WIRING
+    )
+
+
+def edges(network: Network) -> list[tuple[str, str, int, int]]:
+    """Cables by the names of their ends, whatever the numbers of nodes are."""
+    return sorted(
+        (*sorted((network.names[one], network.names[other])), rate, latency)
+        for one, other, rate, latency in zip(
+            network.source.tolist(), network.target.tolist(), network.rate_bps.tolist(), network.latency_ps.tolist(),
+            strict=True,
+        )
+    )  # fmt: skip
+
+
+pods = Clos((Tier(4, 1, 200 * 10**9, 500_000), Tier(4, 2, 400 * 10**9, 2)), planes=2, rails=4, joined=2)
+inner = Clos((Tier(4, 1, 900 * 10**9, 25_000),), trees=4)
+
+
+@given(small_clos())
+@settings(deadline=None)
+def test_ns3_is_written_and_read_again(clos: Clos) -> None:
+    network = clos.network()
+    if network.endpoints < 2:
+        return
+    found = parse_ns3("".join(ns3_text(network)))
+    assert same_wiring(found.network(), network)
+    assert found.loss is None
+
+
+def test_tiers_and_planes_are_found_again() -> None:
+    for clos in (
+        pods,
+        Clos((Tier(2, 1, 10**9), Tier(3, 2, 10**9), Tier(2, 2, 10**9))),
+        Clos((Tier(4, 1, 10**9), Tier(2, 2, 10**9)), trees=4, rails=4, joined=3),
+    ):
+        network = clos.network()
+        found = parse_ns3("".join(ns3_text(network))).network()
+        assert np.array_equal(found.tier, network.tier)
+        assert np.array_equal(found.plane, network.plane)
+
+
+def test_simai_holds_both_networks() -> None:
+    text = "".join(simai_text(pods.network(), 4, inner.network(), "H20"))
+    assert text.startswith("32 4 4 12 64 H20\n")
+    found = parse_simai(text)
+    assert found.per_server == 4
+    assert found.scale_up is not None
+    assert same_wiring(found.network(), pods.network())
+    assert same_wiring(found.scale_up, inner.network())
+    alone = parse_simai("".join(simai_text(pods.network(), 4)))
+    assert alone.scale_up is None
+    assert same_wiring(alone.network(), pods.network())
+
+
+def test_published_forms_are_understood() -> None:
+    """Switches anywhere among the numbers, remarks at the end, units of ns-3, servers named a second time."""
+    found = parse_ns3(
+        "4 1 3\n\n1\n0 1 25Gb/s 0.001ms 0\n2 1 1.5GB/s 1e-6s 0.01\n3 1 100Mbps 5ns 0\nFirst line: nodes …"
+    )
+    network = found.network()
+    assert network.names == ["gpu0", "gpu2", "gpu3", "switch1"]
+    up = network.source < network.endpoints
+    assert network.rate_bps[up].tolist() == [25 * 10**9, 12 * 10**9, 10**8]
+    assert network.latency_ps[up].tolist() == [1_000_000, 1_000_000, 5000]
+    assert found.loss is not None
+    assert sorted(found.loss.tolist()) == [0, 0, 0, 0, 0.01, 0.01]
+    found = parse_simai(
+        "4 2 1 1 4 A100 2\n2 3\n0 2 2400Gbps 0.000025ms 0\n1 2 2400Gbps 0.000025ms 0\n"
+        "0 3 1Gbps 1us 0\n1 3 1Gbps 1us 0\n"
+    )
+    assert found.scale_up is not None
+    assert found.scale_up.latency_ps.tolist() == [25_000] * 4
+
+
+NS3 = "4 1 3\n3\n0 3 1Gbps 1us 0\n1 3 1Gbps 1us 0\n2 3 1Gbps 1us 0\n"
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "line", "words"),
+    [
+        ("4 1 3", "x 1 3", 1, "the number of nodes is 'x'"),
+        ("4 1 3", "4 5 3", 1, "the number of switches is 5"),
+        ("4 1 3", "4 1 4", 5, "4 links are announced, and 3 follow"),
+        ("4 1 3", "4 1 2", 5, "2 links are announced, and more follow"),
+        ("4 1 3\n3", "4 2 3\n3 3", 2, "listed as a switch twice"),
+        ("4 1 3\n3", "4 1 3\n4", 2, "switch 1 of 1 is 4"),
+        ("1 3 1Gbps", "1 9 1Gbps", 4, "link 1 joins 1 and 9"),
+        ("1 3 1Gbps", "3 3 1Gbps", 4, "with itself"),
+        ("1 3 1Gbps", "1 3 fast", 4, "'fast' is no rate"),
+        ("1 3 1Gbps", "1 3 0Gbps", 4, "no rate that a link can have"),
+        ("1 3 1Gbps 1us", "1 3 1Gbps 1h", 4, "'1h' is no delay"),
+        ("1 3 1Gbps 1us", "1 3 1Gbps 1e30s", 4, "a delay of 1e30s"),
+        ("1 3 1Gbps 1us 0", "1 3 1Gbps 1us 1.5", 4, "no share of packets"),
+    ],
+)  # fmt: skip
+def test_mistakes_in_ns3_files_are_named(old: str, new: str, line: int, words: str) -> None:
+    assert old in NS3
+    with pytest.raises(SuanwangError) as caught:
+        parse_ns3(NS3.replace(old, new, 1), "t.txt")
+    assert words in str(caught.value)
+    assert caught.value.hint
+    assert caught.value.place.line == line
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("4 3 0 1 3 H20\n3\n0 3 1Gbps 1us 0\n1 3 1Gbps 1us 0\n2 3 1Gbps 1us", "3 links are announced"),
+        ("4 2 0 1 3 H20\n3\n0 3 1Gbps 1us 0\n", "are no servers of 2"),
+        ("4 3 1 0 3 H20\n3\n" + "0 3 1Gbps 1us 0\n1 3 1Gbps 1us 0\n2 3 1Gbps 1us 0\n", "all links are at NVSwitches"),
+        ("4 3 0 1 3\n3\n0 3 1Gbps 1us 0\n", "the first line has 5 words"),
+    ],
+)
+def test_mistakes_in_simai_files_are_named(text: str, words: str) -> None:
+    with pytest.raises(SuanwangError, match=words) as caught:
+        parse_simai(text)
+    assert caught.value.hint
+
+
+def test_a_simai_file_needs_servers_that_fit() -> None:
+    with pytest.raises(SuanwangError, match="servers of 3 do not share out 16"):
+        list(simai_text(pods.network(), 3))
+    with pytest.raises(SuanwangError, match="scale-up joins 4 accelerators and scale-out 16"):
+        list(simai_text(pods.network(), 4, Clos((Tier(4, 1, 10**9),)).network()))
+
+
+@given(small_clos(most=16))
+@settings(max_examples=40, deadline=None)
+def test_containerlab_is_written_and_read_again(clos: Clos) -> None:
+    network = clos.network()
+    if network.endpoints < 2:
+        return
+    text = "".join(containerlab_text("lab", network))
+    document = yaml.safe_load(text)
+    assert set(document["topology"]["nodes"]) == set(network.names)
+    assert document["topology"]["defaults"] == {"network-mode": "none"}
+    found = parse_containerlab(text.encode()).network()
+    assert same_wiring(found, network)
+    assert found.names == network.names
+    assert np.array_equal(found.tier, network.tier)
+    assert np.array_equal(found.plane, network.plane)
+
+
+def test_containerlab_names_images_interfaces_and_files() -> None:
+    network = pods.network()
+    text = "".join(
+        containerlab_text("lab", network, SONIC, binds=lambda name: [f"{name}.json:/etc/sonic/config_db.json"])
+    )
+    document = yaml.safe_load(text)
+    leaf = document["topology"]["nodes"]["p0-leaf0"]
+    assert leaf["kind"] == "sonic-vs"
+    assert leaf["binds"] == ["p0-leaf0.json:/etc/sonic/config_db.json"]
+    ends = [end for link in document["topology"]["links"] for end in link["endpoints"]]
+    assert len(ends) == len(set(ends)) == network.ports
+    assert {"gpu0:eth1", "gpu0:eth2"} <= set(ends)
+
+
+def test_a_containerlab_file_of_others_is_a_network() -> None:
+    body = b"""name: x
+topology:
+  kinds: {linux: {image: alpine}, nokia_srlinux: {image: srl}}
+  nodes: {h1: {kind: linux}, h2: {kind: linux}, leaf: {kind: nokia_srlinux}}
+  links:
+    - endpoints: [h1:eth1, leaf:ethernet-1/1]
+    - endpoints: [h2:eth1, leaf:ethernet-1/2]
+    - endpoints: [leaf:mgmt0, host:eth9]
+"""
+    network = parse_containerlab(body).network()
+    assert (network.names, network.ports) == (["h1", "h2", "leaf"], 4)
+    with pytest.raises(SuanwangError, match="no node is a host"):
+        parse_containerlab(body.replace(b"alpine", b"frr"))
+    with pytest.raises(SuanwangError, match="fast") as caught:
+        parse_containerlab(body.replace(b"leaf:ethernet-1/1]", b"leaf:ethernet-1/1]\n      labels: {rate: fast}"))
+    assert caught.value.place.line == 6
+
+
+@given(small_clos(most=24) | dragonflies(), st.sampled_from([1, 2, 4]))
+@settings(max_examples=60, deadline=None)
+def test_infragraph_is_written_and_read_again(fabric: object, per_server: int) -> None:
+    network: Network = fabric.network()  # type: ignore[attr-defined]
+    if network.endpoints % per_server or network.endpoints < 2:
+        return
+    found = parse_infragraph("".join(infragraph_text("fabric", network, per_server)).encode()).network()
+    names = [f"server{node // per_server}.nic{node % per_server}" for node in range(network.endpoints)]
+    several = int(network.plane.max(initial=0)) > 0
+    groups: dict[str, int] = {}
+    for node in range(network.endpoints, network.nodes):
+        title = ("leaf", "spine", "core")[int(network.tier[node]) - 1]
+        title = f"p{int(network.plane[node])}-{title}" if several else title
+        names.append(f"{title}{groups.setdefault(title, 0)}")
+        groups[title] += 1
+    renamed = Network(**{**{field: getattr(network, field) for field in network.__dataclass_fields__}, "names": names})
+    assert edges(found) == edges(renamed)
+
+
+def test_infragraph_is_compact_and_reads_slices() -> None:
+    clos = Clos((Tier(8, 1, 10**11), Tier(8, 8, 10**11)))
+    text = "".join(infragraph_text("fabric", clos.network(), 8))
+    assert text.count("- ep1:") == 16
+    document = yaml.safe_load(text)
+    assert {device["name"] for device in document["devices"]} == {"server", "leaf-switch", "spine-switch"}
+    assert document["links"][0]["physical"]["bandwidth"] == {
+        "choice": "gigabits_per_second",
+        "gigabits_per_second": 100,
+    }
+    assert same_wiring(parse_infragraph(json.dumps(document).encode()).network(), clos.network())
+
+
+INFRA = b"""
+name: two
+devices:
+  - name: box
+    components: [{name: gpu, choice: xpu, count: 2}, {name: nic, choice: nic, count: 2}]
+    links: [{name: pcie}]
+    edges: [{ep1: {component: gpu}, ep2: {component: nic}, scheme: one2one, link: pcie}]
+  - name: asic
+    components: [{name: port, choice: port, count: 8}]
+    links: []
+    edges: []
+instances: [{name: host, device: box, count: 4}, {name: sw, device: asic, count: 1}]
+links: [{name: l, physical: {bandwidth: {choice: gigabytes_per_second, gigabytes_per_second: 50}, latency: {ns: 300}}}]
+edges:
+  - {ep1: {instance: "host", component: "nic"}, ep2: {instance: "sw[0]", component: "port"}, scheme: one2one, link: l}
+"""
+
+
+def test_infragraph_of_others_is_a_network() -> None:
+    found = parse_infragraph(INFRA)
+    network = found.network()
+    assert (network.endpoints, network.switches, network.ports, found.per_server) == (8, 1, 16, 2)
+    assert set(network.rate_bps.tolist()) == {400 * 10**9}
+    assert set(network.latency_ps.tolist()) == {300_000}
+    assert network.names[3] == "host1.nic1"
+    half = parse_infragraph(INFRA.replace(b'"nic"', b'"nic[0:1]"')).network()
+    assert half.endpoints == 4
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "line", "words"),
+    [
+        (b'instance: "sw[0]"', b'instance: "sv[0]"', 15, "there is no instance 'sv'"),
+        (b'component: "port"', b'component: "prt"', 15, "asic has no component 'prt'"),
+        (b'component: "port"', b'component: "port[4:9]"', 15, "is not within the 8"),
+        (b'component: "port"', b'component: "port]"', 15, "no name with a slice"),
+        (b"link: l", b"link: m", 15, "there is no link 'm'"),
+        (b"scheme: one2one, link: l", b"scheme: ring, link: l", 15, "the scheme is 'ring'"),
+        (b"gigabytes_per_second: 50", b"gigatransfers_per_second: 50", 13, "no bandwidth in bits or bytes"),
+        (b"device: asic", b"device: basic", 12, "there is no device 'basic'"),
+        (b"count: 4", b"count: many", 15, "the count of it is 'many'"),
+        (b"edges:\n  -", b"adges:\n  -", 0, "there is no list of edges"),
+        (b"{name: sw,", b"{name: host,", 12, "host is here a second time"),
+    ],
+)
+def test_mistakes_in_infragraph_files_are_named(old: bytes, new: bytes, line: int, words: str) -> None:
+    assert old in INFRA
+    with pytest.raises(SuanwangError) as caught:
+        parse_infragraph(INFRA.replace(old, new, 1), "i.yaml")
+    assert words in str(caught.value)
+    assert caught.value.hint
+    if line:
+        assert caught.value.place.line == line
+
+
+def test_every_format_is_recognised(tmp_path: Path) -> None:
+    from suanwang.fabric.cabling import csv_text, network_cables
+    from suanwang.fabric.exchange.htsim import topology_text
+
+    plain = Clos((Tier(4, 1, 10**11), Tier(2, 2, 10**11)))
+    network = plain.network()
+    files = {
+        "htsim": topology_text(plain),
+        "simai": "".join(simai_text(network, 4)),
+        "ns3": "".join(ns3_text(network)),
+        "containerlab": "".join(containerlab_text("x", network)),
+        "infragraph": "".join(infragraph_text("x", network)),
+        "cabling": "".join(csv_text(network_cables(network))),
+    }
+    assert {*files, "fabric"} == FORMATS.keys()
+    for form, text in files.items():
+        file = tmp_path / f"any.{form}"
+        file.write_text(text)
+        found = read_imported(file)
+        assert (found.format, found.network().ports, found.network().switches) == (
+            form,
+            network.ports,
+            network.switches,
+        )
+    assert recognise(b"apiVersion: suanwang/v1\nkind: Fabric\n") == "fabric"
+
+
+@pytest.mark.parametrize(
+    ("body", "words"),
+    [
+        (b"", "the format is not known"),
+        (b"hello world\n", "SimAI topology"),
+        (b"\xff\xfe\x00", "the format is not known"),
+        (b"Nodes 2\nConnections 1\n0->1 start 0 size 1\n", "this is a connection matrix"),
+        (b"kind: Fabric\nspec: {}\n", "can't be another Fabric"),
+    ],
+)
+def test_what_is_no_topology_is_told(tmp_path: Path, body: bytes, words: str) -> None:
+    file = tmp_path / "x"
+    file.write_bytes(body)
+    with pytest.raises(SuanwangError) as caught:
+        read_network(file)
+    assert words in str(caught.value)
+
+
+def test_networks_need_endpoints_and_cables() -> None:
+    with pytest.raises(SuanwangError, match="1 endpoints and 1 links"):
+        network_of(["a", "b"], [False, True], [0], [1], 1, 1)
+    found, number = network_of(["s", "a", "b", "lonely"], [True, False, False, True], [0, 0], [1, 2], 1, 1)
+    assert (found.tier.tolist(), number.tolist()) == ([0, 0, 1, 2], [2, 0, 1, 3])
