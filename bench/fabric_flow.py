@@ -1,9 +1,9 @@
-"""The fluid engine's and the collectives' numbers, asked and measured. `make bench BENCH=bench/fabric_flow.py`"""
+"""The fluid engine's and the collectives' numbers, as lines of bench/fabric.py: what, measured, asked, kept, note."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import TypeVar
 
 import numpy as np
@@ -27,11 +27,12 @@ PRINTED = {
     "reduce-scatter": {4: 22_240, 8: 33_080, 16: 50_740},
 }
 Found = TypeVar("Found")
+Line = tuple[str, str, str, bool | None, str]
 
 
-def line(what: str, measured: str, asked: str = "", kept: bool | None = None, note: str = "") -> None:
-    said = "" if kept is None else "ok" if kept else "NOT MET"
-    print(f"{'  ' + what:<76} {asked:>10} {measured:>12} {said:>8}  {note}".rstrip(), flush=True)
+def line(what: str, measured: str, asked: str = "", kept: bool | None = None, note: str = "") -> Line:
+    """A line; nothing asked, nothing kept."""
+    return what, measured, asked, kept, note
 
 
 def timed(work: Callable[[], Found], runs: int = RUNS) -> tuple[Found, float]:
@@ -63,17 +64,17 @@ def shared_leaves(hops: int, leaves: int = 512, random: np.random.Generator | No
     )
 
 
-def solves() -> None:
+def solves() -> Iterator[Line]:
     for name, usage in (
         ("sprayed over 32 spines each", shared_leaves(32)),
         ("ECMP, 128 spines", shared_leaves(128, random=np.random.default_rng(2))),
     ):
         _, seconds = timed(lambda usage=usage: max_min(usage))  # type: ignore[misc]
         what = f"max-min, {FLOWS:,} flows, {name} ({len(usage.resource):,} shares)"
-        line(what, f"{seconds * 1000:.0f} ms", "<= 100 ms", seconds <= 0.1)
+        yield line(what, f"{seconds * 1000:.0f} ms", "<= 100 ms", seconds <= 0.1)
 
 
-def collectives() -> None:
+def collectives() -> Iterator[Line]:
     fabric = FabricModel(Clos((Tier(32, 1, 400 * G, 500_000), Tier(32, 32, 400 * G, 500_000))))
     for kind, algorithm, theirs in (("all-reduce", "ring", "55 s"), ("all-to-all", "direct", "> 400 s")):
         size = 2**20
@@ -81,32 +82,36 @@ def collectives() -> None:
         cost = collective_time(kind, size, Group(1024), fabric, algorithm, 1)
         seconds = time.perf_counter() - start
         note = f"ASTRA-sim {theirs}; the collective takes {cost.time_ps / 1e6:,.1f} us"
-        line(f"1,024 ranks, {kind}, {algorithm}, by classes", f"{seconds * 1000:.1f} ms", "<= 1 s", seconds <= 1, note)
+        yield line(
+            f"1,024 ranks, {kind}, {algorithm}, by classes", f"{seconds * 1000:.1f} ms", "<= 1 s", seconds <= 1, note
+        )
         unfolded = unfold(kind, size, Group(1024), fabric, algorithm)
         result, seconds = timed(lambda unfolded=unfolded: run(unfolded, fabric), 1)  # type: ignore[misc]
         off = cost.time_ps / result.finish_ps.max() - 1
-        line(f"  the same as {len(unfolded.traffic):,} flows", f"{seconds:.1f} s", note=f"classes are {off:+.2%} off")
+        yield line(
+            f"  the same as {len(unfolded.traffic):,} flows", f"{seconds:.1f} s", note=f"classes are {off:+.2%} off"
+        )
     for kind in ("all-reduce", "all-to-all"):
         value, seconds = timed(lambda kind=kind: ring_time_ns(kind, 2**20, Ring(1024)), 1)  # type: ignore[misc]
         what = f"1,024 ranks, {kind}, ring by ASTRA-sim's definitions"
-        line(what, f"{seconds * 1000:.1f} ms", "<= 1 s", seconds <= 1, f"{value:,} ns; ranks alike are one")
+        yield line(what, f"{seconds * 1000:.1f} ms", "<= 1 s", seconds <= 1, f"{value:,} ns; ranks alike are one")
         each = Ring(1024, bandwidth=(50.0,) * 1024)
         value, seconds = timed(lambda kind=kind, each=each: ring_time_ns(kind, 2**20, each), 1)  # type: ignore[misc]
-        line("  the same, each rank followed", f"{seconds * 1000:.0f} ms", note=f"{value:,} ns")
+        yield line("  the same, each rank followed", f"{seconds * 1000:.0f} ms", note=f"{value:,} ns")
     million = FabricModel(Clos((Tier(1024, 1, 200 * G), Tier(1024, 64, 400 * G)), planes=2))
     start = time.perf_counter()
     collective_time("all-reduce", 2**30, Group(2**20), million, "ring", 1)
-    line("1,048,576 ranks, all-reduce, ring, by classes", f"{(time.perf_counter() - start) * 1e6:.0f} us")
+    yield line("1,048,576 ranks, all-reduce, ring, by classes", f"{(time.perf_counter() - start) * 1e6:.0f} us")
 
 
-def astra() -> None:
+def astra() -> Iterator[Line]:
     for kind, of_ranks in PRINTED.items():
         for ranks, asked in of_ranks.items():
             found = ring_time_ns(kind, 2**20, Ring(ranks))
-            line(f"ring of {ranks}, {kind}, 1 MB, 4 chunks", f"{found:,} ns", f"{asked:,} ns", found == asked)
+            yield line(f"ring of {ranks}, {kind}, 1 MB, 4 chunks", f"{found:,} ns", f"{asked:,} ns", found == asked)
 
 
-def engine() -> None:
+def engine() -> Iterator[Line]:
     clos = Clos((Tier(32, 1, 100 * G, 1_000_000), Tier(32, 32, 100 * G, 1_000_000)))
     network = clos.network()
     traffic = permutation(1024, 2_000_000, np.random.default_rng(1))
@@ -115,13 +120,8 @@ def engine() -> None:
         paths = find_paths(network, routes, traffic, balance, seed=1)  # type: ignore[arg-type]
         result, seconds = timed(lambda paths=paths: simulate_paths(paths, traffic, packet_bytes=4096))  # type: ignore[misc]
         fct = result.fct_ps / 1e6
-        line(
+        yield line(
             f"1,024 hosts, permutation of 2 MB, fluid, {balance}", f"{seconds * 1000:.1f} ms",
             note=f"completion min {fct.min():.1f}, mean {fct.mean():.1f}, p99 {np.percentile(fct, 99):.1f}, "
             f"max {fct.max():.1f} us; {result.solves} solves",
         )  # fmt: skip
-
-
-if __name__ == "__main__":
-    for part in (solves, engine, collectives, astra):
-        part()

@@ -1,7 +1,5 @@
 """Workloads' numbers: full training steps on 61,440 accelerators, traces and texts; asked and measured.
 
-    make bench BENCH=bench/fabric_step.py
-
 `lines()` gives (what, measured, asked, kept, note), for bench/fabric.py. Published figures stand beside ours where
 there are some; what large matrix products reach (efficiency) is an assumption of the description, not a result.
 """
@@ -112,9 +110,3 @@ def lines() -> Iterator[Line]:
     yield from full_steps()
     yield from llama()
     yield from traces()
-
-
-if __name__ == "__main__":
-    for what, measured, asked, kept, note in lines():
-        said = "" if kept is None else "ok" if kept else "NOT MET"
-        print(f"{'  ' + what:<50} {asked:>10} {measured:>12} {said:>8}  {note}".rstrip(), flush=True)

@@ -82,6 +82,18 @@ def test_all_to_all_loads_cables_as_its_flows_do(clos: Clos) -> None:
     np.testing.assert_allclose([float(one) for one in profile.through], expected[: profile.top], rtol=1e-6)
 
 
+@settings(deadline=None, max_examples=100)
+@given(networks(), st.integers(2, 5), st.booleans(), st.data())
+def test_messages_within_and_between_domains_are_counted(
+    clos: Clos, domain: int, inside: bool, data: st.DataObject
+) -> None:
+    members = np.sort(data.draw(st.permutations(range(clos.endpoints)))[: data.draw(st.integers(2, 12))])
+    source, target = (side.ravel() for side in np.meshgrid(members, members))
+    kept = (source != target) & ((source // domain == target // domain) == inside)
+    profile = classes.of_everyone(clos, members, True, domain, inside)
+    assert profile == classes.of_pairs(clos, source[kept], target[kept], len(members))
+
+
 def test_a_million_endpoints_are_arithmetic() -> None:
     clos = Clos((Tier(1024, 1, 200 * G, 500_000), Tier(1024, 64, 400 * G, 500_000)), planes=2)
     profile = classes.of_shift(clos, 0, 1, clos.endpoints, 512, alone=False)

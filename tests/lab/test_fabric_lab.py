@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import signal
 import socket
 import subprocess
@@ -26,7 +25,6 @@ from suanwang.lab.fabric_setting import Setting, small_fabric
 from suanwang.lab.fabric_stream import Stream
 from suanwang.lab.fabric_trial import default_cuts, run
 from suanwang.lab.fabric_weights import Pair, computed, match
-from suanwang.lab.state import DEFAULT_BASE, LabDirectory, names
 from suanwang.model.errors import SuanwangError
 
 
@@ -97,23 +95,6 @@ def test_what_is_too_large_for_a_lab_is_refused() -> None:
 
 
 # Real namespaces, routers and packets.
-
-
-@pytest.fixture
-def base() -> Iterator[Path]:
-    """A folder for labs of the test's own, all taken away when it ends."""
-    if shutil.which("vtysh") is None:
-        pytest.skip("needs FRR (package frr)")
-    path = DEFAULT_BASE.parent / f"fabric-test-{os.getpid()}"
-    path.mkdir(parents=True)
-    path.chmod(0o755)
-    yield path
-    for name in names(path):
-        LabDirectory(name, path).remove()
-    shutil.rmtree(path, ignore_errors=True)
-    for parent in (path.parent,):
-        if not any(parent.iterdir()):
-            parent.rmdir()
 
 
 @pytest.fixture

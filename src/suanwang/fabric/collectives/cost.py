@@ -284,8 +284,11 @@ def _split(pattern: Pattern, group: Group, fabric: FabricModel) -> tuple[Profile
     assert fabric.scale_up is not None
     if fabric.scale_out is None:
         raise SuanwangError(INVALID, "the group spans scale-up domains, and there is no scale-out network")
-    _bounded(group.size**2 if isinstance(pattern, Everyone) else group.size)
     members = group.accelerators()
+    if isinstance(pattern, Everyone):
+        up = classes.of_everyone(fabric.scale_up, members, group.alone, fabric.domain, True)
+        return up, classes.of_everyone(fabric.scale_out, members, group.alone, fabric.domain, False)
+    _bounded(group.size)
     source, target = (members[side] for side in pattern.pairs(group.size))
     inside = source // fabric.domain == target // fabric.domain
     found = [

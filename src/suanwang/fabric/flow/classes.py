@@ -151,23 +151,49 @@ def _crossing(block: int, first: int, stride: int, size: int, by: int) -> Fracti
     return None
 
 
-def of_everyone(clos: Clos, accelerators: Integers, alone: bool) -> Profile:
-    """The profile where every accelerator of a group sends one message to every other."""
-    size = len(accelerators)
-    if size < 2:
+def of_everyone(
+    clos: Clos, accelerators: Integers, alone: bool, domain: int = 0, inside: bool = False
+) -> Profile:
+    """The profile where every accelerator of a group sends one message to every other.
+
+    With a `domain`, of so many accelerators each, only messages between members of one domain (`inside`) or of
+    different domains count.
+    """
+    home = accelerators // domain if domain else np.zeros(len(accelerators), np.int64)
+    if domain and not inside and int(home.min()) == int(home.max()):
         return NOTHING
     place = clos.position(accelerators)
-    _reached(clos, place[:-1], place[1:])
-    through, climbing = [Fraction(size - 1, cables_up(clos, 0))], [size * (size - 1)]
-    for tier in range(1, clos.height):
-        counts = np.bincount(place // below(clos, tier))
-        leaving = counts * (size - counts)
+    top = place // below(clos, clos.height)
+    if not inside:
+        _reached(clos, place[:1].repeat(len(place)), np.sort(place))
+    elif len(np.unique(np.stack([home, top]), axis=1).T) != len(np.unique(home)):
+        raise SuanwangError(INVALID, "members of one domain have no path between them")
+    through: list[Fraction] = []
+    climbing: list[int] = []
+    for tier in range(clos.height):
+        leaving = _leaving(place // below(clos, tier), home, bool(domain), inside)
         if not leaving.any():
             break
-        block = Fraction(int(leaving.max())) if alone else Fraction(int(leaving.sum()) * below(clos, tier), size)
+        size = below(clos, tier)
+        mean = Fraction(int(leaving.sum()) * size, len(accelerators))
+        block = Fraction(int(leaving.max())) if alone or tier == 0 else mean
         through.append(block / cables_up(clos, tier))
         climbing.append(int(leaving.sum()))
     return Profile(len(through), tuple(through), tuple(climbing))
+
+
+def _leaving(block: Integers, home: Integers, apart: bool, inside: bool) -> Integers:
+    """Of each block, how many of the messages between all members, or those of one or different homes, leave it."""
+    block = np.unique(block, return_inverse=True)[1].reshape(-1)
+    count = np.bincount(block)
+    every: Integers = count * (len(block) - count)
+    if not apart:
+        return every
+    _, where, kept = np.unique(np.stack([block, home]), axis=1, return_index=True, return_counts=True)
+    homes, residents = np.unique(home, return_counts=True)
+    of_home = residents[np.searchsorted(homes, home[where])]
+    within = np.bincount(block[where], kept * (of_home - kept), len(count)).astype(np.int64)
+    return within if inside else every - within
 
 
 def of_tree(clos: Clos, accelerators: Integers, alone: bool) -> Profile:
