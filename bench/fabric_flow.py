@@ -65,6 +65,7 @@ def shared_leaves(hops: int, leaves: int = 512, random: np.random.Generator | No
 
 
 def solves() -> Iterator[Line]:
+    """One solve of max-min fairness."""
     for name, usage in (
         ("sprayed over 32 spines each", shared_leaves(32)),
         ("ECMP, 128 spines", shared_leaves(128, random=np.random.default_rng(2))),
@@ -75,6 +76,7 @@ def solves() -> Iterator[Line]:
 
 
 def collectives() -> Iterator[Line]:
+    """1,024 ranks by classes, as flows, and by ASTRA-sim's definitions."""
     fabric = FabricModel(Clos((Tier(32, 1, 400 * G, 500_000), Tier(32, 32, 400 * G, 500_000))))
     for kind, algorithm, theirs in (("all-reduce", "ring", "55 s"), ("all-to-all", "direct", "> 400 s")):
         size = 2**20
@@ -105,6 +107,7 @@ def collectives() -> Iterator[Line]:
 
 
 def astra() -> Iterator[Line]:
+    """What ASTRA-sim's examples print."""
     for kind, of_ranks in PRINTED.items():
         for ranks, asked in of_ranks.items():
             found = ring_time_ns(kind, 2**20, Ring(ranks))
@@ -112,12 +115,13 @@ def astra() -> Iterator[Line]:
 
 
 def engine() -> Iterator[Line]:
+    """A permutation as fluid."""
     clos = Clos((Tier(32, 1, 100 * G, 1_000_000), Tier(32, 32, 100 * G, 1_000_000)))
     network = clos.network()
     traffic = permutation(1024, 2_000_000, np.random.default_rng(1))
     routes = shortest(network)
     for balance in ("spray", "ecmp"):
-        paths = find_paths(network, routes, traffic, balance, seed=1)  # type: ignore[arg-type]
+        paths = find_paths(network, routes, traffic, balance, seed=1)
         result, seconds = timed(lambda paths=paths: simulate_paths(paths, traffic, packet_bytes=4096))  # type: ignore[misc]
         fct = result.fct_ps / 1e6
         yield line(

@@ -4,7 +4,9 @@ Its rules, from which the engine's code was left out: a port sends small packets
 and then data in the order of arrival; a packet is passed on once it is there whole; data that finds a queue full is
 trimmed to its header or dropped; a trimmed header comes back as a negative acknowledgement. Senders keep a window of
 bytes, send again what is known to be lost before anything new, and give up on all that is on its way when nothing was
-heard of for a while, doubling their patience. Of what happens at one time, ports come first. Every endpoint has one
+heard of for a while, doubling their patience; and, every second time that they look, on what was on its way already
+when they looked before, unless it was sent again since. Where full queues drop, an acknowledged packet tells that those before it
+that were not acknowledged are lost. Of what happens at one time, ports come first. Every endpoint has one
 port, there are no marks, and only one way leads from a switch to an endpoint.
 """
 
@@ -65,10 +67,14 @@ class Flow:
     known: set[int] = field(default_factory=set)
     arrived: list[int] = field(default_factory=list)
     heard: int = 0
+    checked: int = 0
     unanswered: int = 0
     queued: bool = False
     progress: int = 0
     doublings: int = 0
+    swept: int = 0
+    swept_at: int = 0
+    fresh: set[int] = field(default_factory=set)
     sent_before: set[int] = field(default_factory=set)
     received: int = -1
     done: int = -1
@@ -119,6 +125,7 @@ class Oracle:
     def _start(self, flow: Flow) -> None:
         flow.progress = self.now
         self._wake(flow)
+        self._sweep(flow)
         self._watch(flow)
 
     def _watch(self, flow: Flow) -> None:
@@ -135,11 +142,24 @@ class Oracle:
         if self.now - flow.progress >= self._patience << flow.doublings:
             self.timeouts += 1
             flow.lost.extend(sorted(flow.on_its_way))
+            flow.fresh -= flow.on_its_way
             flow.on_its_way.clear()
             flow.progress = self.now
             flow.doublings = min(flow.doublings + 1, MOST_DOUBLINGS)
             self._wake(flow)
+        else:
+            self._sweep(flow)
         self._watch(flow)
+
+    def _sweep(self, flow: Flow) -> None:
+        if self.now - flow.swept_at < 2 * self._patience:
+            return
+        old = sorted(number for number in flow.on_its_way - flow.fresh if number < flow.swept)
+        flow.fresh = {number for number in flow.fresh if number >= flow.swept}
+        flow.on_its_way.difference_update(old)
+        flow.lost.extend(old)
+        flow.swept, flow.swept_at = flow.new, self.now
+        self._wake(flow)
 
     def _wake(self, flow: Flow) -> None:
         if flow.queued or not self._may_send(flow):
@@ -164,6 +184,8 @@ class Oracle:
         else:
             return False
         again = number in flow.sent_before
+        if again:
+            flow.fresh.add(number)
         flow.sent_before.add(number)
         flow.on_its_way.add(number)
         self._put(port, Packet(flow, number, flow.sizes[number], asks=again or not self._may_send(flow)))
@@ -181,7 +203,14 @@ class Oracle:
             flow.heard = packet.receipts
         if packet.kind == "nack" and packet.number in flow.on_its_way:
             flow.on_its_way.remove(packet.number)
+            flow.fresh.discard(packet.number)
             flow.lost.append(packet.number)
+        if packet.kind == "ack" and self.settings.full == "drop":
+            gaps = [number for number in range(flow.checked, packet.number) if number in flow.on_its_way]
+            flow.on_its_way.difference_update(gaps)
+            flow.fresh.difference_update(gaps)
+            flow.lost.extend(gaps)
+            flow.checked = max(flow.checked, packet.number + 1)
         if flow.heard == len(flow.sizes):
             flow.done = self.now
         else:

@@ -7,6 +7,8 @@ import os
 import re
 import shutil
 import subprocess
+from collections.abc import Iterator
+from functools import cache
 from ipaddress import IPv4Network, IPv6Address, IPv6Network, ip_interface, ip_network
 from itertools import combinations
 from pathlib import Path
@@ -19,11 +21,12 @@ from hypothesis import strategies as st
 
 from suanwang.fabric.clos import Clos, Tier
 from suanwang.fabric.configure.files import FORMATS, Writer, json_text
-from suanwang.fabric.configure.frr import configure_frr
+from suanwang.fabric.configure.frr import configure_frr, render
 from suanwang.fabric.configure.numbering import PRIVATE_ASN, Pools
 from suanwang.fabric.configure.openconfig import openconfig
-from suanwang.fabric.configure.plan import Options, Plan
+from suanwang.fabric.configure.plan import Options, Plan, Sessions
 from suanwang.fabric.configure.sonic import config_db
+from suanwang.fabric.fare import FareRoutes, path_bandwidth
 from suanwang.fabric.network import Network
 from suanwang.model.errors import SuanwangError
 
@@ -126,6 +129,7 @@ LEAF = """\
 frr defaults datacenter
 hostname leaf1
 service integrated-vtysh-config
+no zebra nexthop kernel enable
 !
 interface lo
  ip address 172.16.64.1/32
@@ -152,12 +156,8 @@ bfd
 exit
 !
 bgp route-map delay-timer 0
-bgp community-list standard beyond permit 64512:1
-route-map up permit 20
- set community 64512:1 additive
-exit
-route-map fare permit 10
- set extcommunity bandwidth cumulative
+route-map up-400 permit 20
+ set extcommunity bandwidth 400
 exit
 !
 router bgp 4200524289
@@ -166,28 +166,26 @@ router bgp 4200524289
  no bgp ebgp-requires-policy
  no bgp network import-check
  bgp bestpath as-path multipath-relax
- neighbor up peer-group
- neighbor up remote-as external
- neighbor up advertisement-interval 0
- neighbor up timers connect 1
- neighbor up bfd
- neighbor up bfd profile fabric
- neighbor swp2 interface peer-group up
- neighbor swp3 interface peer-group up
+ neighbor up-400 peer-group
+ neighbor up-400 remote-as external
+ neighbor up-400 advertisement-interval 0
+ neighbor up-400 timers connect 1
+ neighbor up-400 bfd
+ neighbor up-400 bfd profile fabric
+ neighbor swp2 interface peer-group up-400
+ neighbor swp3 interface peer-group up-400
  address-family ipv4 unicast
   network 172.16.64.1/32
   network 10.0.0.2/31
-  neighbor up activate
-  neighbor up route-map up in
-  neighbor up route-map fare out
+  neighbor up-400 activate
+  neighbor up-400 route-map up-400 out
   maximum-paths 256
  exit-address-family
  address-family ipv6 unicast
   network fd5a:7761:6e00:ff::100:1/128
   network fd5a:7761:6f00:1::/64
-  neighbor up activate
-  neighbor up route-map up in
-  neighbor up route-map fare out
+  neighbor up-400 activate
+  neighbor up-400 route-map up-400 out
   maximum-paths 256
  exit-address-family
 exit
@@ -211,27 +209,101 @@ def test_frr_takes_every_file(clos: Clos, options: Options, tmp_path: Path) -> N
 
 
 def test_what_frr_is_told_of_bandwidth() -> None:
-    """Spines put the link's own bandwidth on what leaves announce; leaves keep what spines add up."""
+    """Whoever advertises says it: leaves the rate of a link, spines the sum of what they have or what links take."""
     files = configure_frr(TWO)
-    assert " set extcommunity bandwidth 400\n" in files["p0-spine0"]
-    assert "bandwidth 400" not in files["p0-leaf0"]
-    assert all("set extcommunity bandwidth cumulative" in text for text in files.values())
-    # Three tiers: for routes from other pods a spine offers more than the link to it takes, so the link's own counts.
-    leaf = configure_frr(THREE)["leaf0"]
-    assert re.search(r"match community beyond\n set extcommunity bandwidth 400\n", leaf)
+    assert set(re.findall(r"extcommunity bandwidth (\S+)", files["p0-leaf0"])) == {"400"}
+    assert set(re.findall(r"extcommunity bandwidth (\S+)", files["p0-spine0"])) == {"cumulative"}
+    assert not any(re.search(r"route-map \S+ in$", text, re.M) for text in files.values())
+    # Three tiers: for routes from other pods a spine offers more than the link below takes, so the link's own counts.
+    spine = configure_frr(THREE)["spine0"]
+    assert re.search(r"match community beyond\n set extcommunity bandwidth 400\n", spine)
+    assert re.search(r"neighbor up\S+ route-map from-above in\n", spine)
     # Between loopbacks, a session stands for all links of a pair.
-    assert " set extcommunity bandwidth 800\n" in configure_frr(TWO, Options(sessions="pair"))["p0-spine0"]
+    assert " set extcommunity bandwidth 800\n" in configure_frr(TWO, Options(sessions="pair"))["p0-leaf0"]
+
+
+def told(plan: Plan, text: str) -> dict[int, tuple[int, int]]:
+    """What a file says on each port to a switch: of routes in general and of those from above; 0 is the sum."""
+    said: dict[str, dict[str, int]] = {}
+    for name, number, body in re.findall(r"^route-map (\S+) permit (\d+)\n((?: .*\n)*)exit", text, re.M):
+        found = re.search(r"bandwidth (\S+)", body)
+        if found:
+            said.setdefault(name, {})[number] = 0 if found[1] == "cumulative" else int(found[1]) * plan.unit_bps
+    groups = dict(re.findall(r"^  neighbor (\S+) route-map (\S+) out$", text, re.M))
+    return {
+        int(port): (said[groups[group]]["20"], said[groups[group]].get("10", said[groups[group]]["20"]))
+        for port, group in re.findall(r"neighbor swp(\d+) interface peer-group (\S+)", text)
+    }
+
+
+def frr_shares(network: Network, routes: FareRoutes) -> Iterator[tuple[str, list[float], list[float]]]:
+    """Shares by neighbour as FRR makes them of the files, session by session, and as FARE has them."""
+    plan = Plan(network)
+    said = {switch.node: told(plan, render(plan, switch)) for switch in plan.switches()}
+
+    @cache
+    def sessions(node: int, endpoint: int) -> tuple[tuple[int, int], ...]:
+        """(neighbour, bandwidth that came with its route) for each session of a switch that has the route."""
+        found = []
+        for peer in routes.next_hops(node, endpoint).node.tolist():
+            beyond = int(routes.kind[routes.group[endpoint], peer - network.endpoints]) == 3
+            for port in network.ports_between(peer, node).tolist():
+                word = said[peer][port - int(network.first_port[peer]) + 1][beyond]
+                found.append((peer, word or sum(bandwidth for _, bandwidth in sessions(peer, endpoint))))
+        return tuple(found)
+
+    for node in range(network.endpoints, network.nodes):
+        for endpoint in {int(group): one for one, group in enumerate(routes.group)}.values():
+            hops, own = routes.next_hops(node, endpoint), sessions(node, endpoint)
+            ours = [sum(bandwidth for peer, bandwidth in own if peer == hop) for hop in hops.node.tolist()]
+            yield (
+                f"{network.names[node]} to {network.names[endpoint]}",
+                [one / sum(ours) for one in ours],
+                [one / hops.bandwidth_bps.sum() for one in hops.bandwidth_bps.tolist()],
+            )
+
+
+@given(small())
+@settings(deadline=None, max_examples=25)
+def test_files_say_what_fare_computes(clos: Clos) -> None:
+    network = clos.network()
+    for where, ours, fares in frr_shares(network, path_bandwidth(network)):
+        assert ours == pytest.approx(fares), where
+
+
+@pytest.mark.parametrize("bundle", [1, 2, 3])
+@pytest.mark.parametrize("rate", [50, 100, 150])
+def test_files_say_what_fare_computes_with_a_slower_pair(bundle: int, rate: int) -> None:
+    """One leaf has slower cables to a spine, fewer than to the others or more."""
+    whole = Clos((Tier(1, 1, 200 * GBPS), Tier(4, 3, 200 * GBPS, bundle=2))).network()
+    slow = set(whole.ports_between(whole.node("leaf3"), whole.node("spine1")).tolist())
+    cables = [port for port in range(whole.ports) if port < whole.peer[port] and port not in slow]
+    source, target = whole.source[cables].tolist(), whole.target[cables].tolist()
+    rates = whole.rate_bps[cables].tolist() + [rate * GBPS] * bundle
+    source += [whole.node("leaf3")] * bundle
+    target += [whole.node("spine1")] * bundle
+    network = Network.build(whole.endpoints, source, target, rates, 1, whole.tier, whole.names, whole.plane)
+    found = list(frr_shares(network, path_bandwidth(network)))
+    for where, ours, fares in found:
+        assert ours == pytest.approx(fares, rel=0.005), where  # 400 over three sessions is not whole
+    assert any(max(fares) - min(fares) > 0.01 for _, _, fares in found if fares) == (bundle * rate < 400)
 
 
 def test_bandwidths_that_fit_into_frrs_field_stay_whole() -> None:
     wide = Clos((Tier(64, 1, 800 * GBPS), Tier(64, 64, 800 * GBPS)))
     assert Plan(wide).unit_bps == 800 * GBPS
-    assert " set extcommunity bandwidth 1\n" in configure_frr(wide)["spine0"]
+    assert " set extcommunity bandwidth 1\n" in configure_frr(wide)["leaf0"]
     assert Plan(TWO).unit_bps == GBPS
     uneven = Clos((Tier(1, 1, GBPS), Tier(2, 2, 100 * GBPS), Tier(2, 2, 100 * GBPS + 1)))
     with pytest.raises(SuanwangError, match="do not fit FRR"):
         configure_frr(uneven)
     assert configure_frr(uneven, Options(fare=False))
+
+
+@pytest.mark.parametrize("sessions", ["link", "pair"])
+def test_groups_of_next_hops_stay_out_of_the_kernel_where_links_have_sessions(sessions: Sessions) -> None:
+    texts = configure_frr(TWO, Options(sessions=sessions)).values()
+    assert {"no zebra nexthop kernel enable\n" in text for text in texts} == {sessions == "link"}
 
 
 def test_fewer_sessions_between_pairs_of_switches() -> None:

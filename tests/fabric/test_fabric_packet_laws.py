@@ -93,7 +93,7 @@ def equal(one: PacketResult, other: PacketResult) -> bool:
     return all(np.array_equal(getattr(one, field.name), getattr(other, field.name)) for field in fields(PacketResult))
 
 
-@settings(deadline=None, max_examples=250)
+@settings(deadline=None, max_examples=150)
 @given(clos=connected, chosen=policies(), seed=st.integers(0, 2**31))
 def test_laws_hold_on_clos_networks(clos: Clos, chosen: Settings, seed: int) -> None:
     network, traffic = clos.network(), random_traffic(clos.endpoints, seed)
@@ -134,7 +134,7 @@ def test_nothing_is_lost_from_sight_when_a_run_is_cut_short(
     check(network, traffic, chosen, short)
 
 
-@settings(deadline=None, max_examples=150)
+@settings(deadline=None, max_examples=60)
 @given(
     clos=connected, chosen=policies(), seed=st.integers(0, 2**31),
     cuts=st.lists(
@@ -164,16 +164,6 @@ def test_seeds_change_what_is_hashed_and_nothing_else_does() -> None:
     assert len({tuple(run.fct_ps.tolist()) for run in runs}) >= 6
     for seed, run in enumerate(runs):
         assert equal(run, simulate(network, traffic, Settings(balance="ecmp", seed=seed)))
-
-
-def test_changes_at_one_time_and_their_order_make_no_difference() -> None:
-    network = Clos((Tier(4, 1, 100 * GBPS), Tier(4, 4, 100 * GBPS))).network()
-    traffic = permutation(16, 200_000, np.random.default_rng(3))
-    edge = int(network.first_port[16])
-    changes = [Change(5_000_000, (edge + 4 + number,), 0.0, 1_000_000) for number in range(3)]
-    runs = [simulate(network, traffic, Settings(), order) for order in (changes, changes[::-1])]
-    assert runs[0].complete
-    assert equal(*runs)
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -16,12 +17,13 @@ import pytest
 from pyroute2 import IPRoute
 
 from suanwang.fabric.cabling import Cable
+from suanwang.fabric.clos import Clos, Tier
 from suanwang.fabric.configure.plan import Options, Plan
 from suanwang.fabric.neighbours import ends, named
 from suanwang.lab import namespaces
 from suanwang.lab.fabric import FabricLab, Host
 from suanwang.lab.fabric_routes import RouteWatch, weights
-from suanwang.lab.fabric_setting import Setting, small_fabric
+from suanwang.lab.fabric_setting import RATE_BPS, Setting, small_fabric
 from suanwang.lab.fabric_stream import Stream
 from suanwang.lab.fabric_trial import default_cuts, run
 from suanwang.lab.fabric_weights import Pair, computed, match
@@ -88,8 +90,6 @@ def test_weights_are_compared_to_the_digit(wanted: dict[str, int], found: dict[s
 
 
 def test_what_is_too_large_for_a_lab_is_refused() -> None:
-    from suanwang.fabric.clos import Clos, Tier
-
     with pytest.raises(SuanwangError, match="no small fabric"):
         Setting(Clos((Tier(8, 1, 10**9), Tier(64, 8, 10**9))).network(), Options())
 
@@ -136,6 +136,26 @@ def test_kernels_have_the_weights_that_are_computed(setting: Setting, base: Path
     # What the host with two planes sends goes on through the other one.
     assert plane.by_plane[1] > plane.by_plane[0]
     assert namespaces.existing(f"{name}.") == []
+
+
+@pytest.mark.root
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+def test_a_slower_cable_weighs_less_in_kernels(base: Path, name: str) -> None:
+    """FRR weighs by what came with a route: a spine must say to the leaf how slow the cable between them is."""
+    network = Clos((Tier(1, 1, RATE_BPS), Tier(4, 2, RATE_BPS))).network()
+    rate = network.rate_bps.copy()
+    slow = network.ports_between(network.node("leaf3"), network.node("spine1"))
+    rate[slow] = rate[network.peer[slow]] = RATE_BPS // 2
+    setting = Setting(replace(network, rate_bps=rate), Options(bfd=False))
+    prefix = next(prefix for prefix, (leaf, _) in setting.prefixes.items() if leaf == "leaf0")
+    assert computed(setting)["leaf3", prefix] == {"swp2": 66, "swp3": 33}
+    lab = FabricLab.claim(name, base)
+    try:
+        phases = run(lab, setting, ["leaf0/spine0"]).phases
+    finally:
+        lab.remove()
+    assert [(phase.match.equal, phase.match.unequal_weights) for phase in phases] == [(20, 6), (20, 4), (20, 6)]
 
 
 @pytest.mark.root

@@ -37,7 +37,7 @@ def compare(inputs: Inputs, balances: tuple[str, ...], others: tuple[str, ...], 
 
     import numpy as np
 
-    fabrics = [inputs, *(replace(inputs, file=other, topo=None) for other in others)]
+    fabrics = [inputs, *(replace(inputs, file=other, topo=None, preset=None) for other in others)]
     rows: list[dict[str, Any]] = []
     times: dict[str, Any] = {}
     for fabric in fabrics:
@@ -85,6 +85,9 @@ def _plot(path: str, times: dict[str, Any], utilisation: dict[str, float]) -> No
 
     form = path.rpartition(".")[2].lower()
     kept = {name: found for name, found in times.items() if len(found)}
+    if not kept:
+        click.echo("no flow was done, so there is no picture", err=True)
+        return
     write_whole(
         path,
         lambda file: draw_distributions(kept, file, utilisation={name: utilisation[name] for name in kept}, form=form),

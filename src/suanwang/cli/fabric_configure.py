@@ -71,10 +71,10 @@ def configure(
     """
     from suanwang.fabric.configure.files import Writer
     from suanwang.fabric.configure.plan import Options, Plan
-    from suanwang.fabric.design import read_design
+    from suanwang.fabric.opening import open_fabric
 
     begun = time.perf_counter()
-    design = read_design(file)
+    design = open_fabric(file)
     options = Options(sessions=sessions, announce=announce, fare=fare, bfd=bfd)  # type: ignore[arg-type]
     plan = Plan(design.network(which), options)  # type: ignore[arg-type]
     writer = Writer(plan, formats or ("frr",), design.name)  # type: ignore[arg-type]

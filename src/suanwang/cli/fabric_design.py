@@ -9,7 +9,7 @@ import click
 from suanwang.cli.session import current, output_option
 
 if TYPE_CHECKING:
-    from suanwang.fabric.design import Design
+    pass
 
 FILE = click.Path(exists=True, dir_okay=False, allow_dash=True)
 
@@ -40,7 +40,9 @@ def design(file: str | None, preset: str | None, prices: str | None, derive: boo
         return
     if (file is None) == (preset is None):
         raise click.UsageError("name FILE or give --preset NAME; one of both. --list names the presets")
-    found = _of_preset(preset) if preset is not None else _of_file(file or "-")
+    from suanwang.fabric.opening import open_fabric, open_preset
+
+    found = open_preset(preset) if preset is not None else open_fabric(file or "-")
     fields = shown.design_fields(found)
     if prices is not None:
         from suanwang.fabric.bill import bill
@@ -56,33 +58,3 @@ def design(file: str | None, preset: str | None, prices: str | None, derive: boo
 
         fields["latency"] = shown.latency_fields(budgets(found))
     current().emit(fields, lambda: shown.design_text(fields))
-
-
-def _of_preset(name: str) -> Design:
-    from suanwang.fabric.building import build
-    from suanwang.fabric.kinds import FabricSpec
-    from suanwang.fabric.presets import preset
-
-    preset(name)
-    return build(name, FabricSpec(preset=name))
-
-
-def _of_file(file: str) -> Design:
-    """A Fabric, or a topology in the form of another program, as if a Fabric named it."""
-    from pathlib import Path
-
-    from suanwang.fabric.design import read_design
-    from suanwang.fabric.exchange.reading import BEGINNING_BYTES, recognise
-
-    if file == "-":
-        return read_design(file)
-    with open(file, "rb") as stream:
-        form = recognise(stream.read(BEGINNING_BYTES))
-    if form in (None, "fabric"):
-        return read_design(file)
-    from suanwang.fabric.building import build
-    from suanwang.fabric.kinds import FabricSpec
-
-    path = Path(file)
-    spec = FabricSpec.model_validate({"scaleOut": {"file": path.name}, "accelerators": {"perServer": 1}})
-    return build(path.stem, spec, path.parent)

@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
 BALANCES = ("ecmp", "flowlet", "spray", "adaptive", "switch-adaptive", "fare")
 SECONDS_BETWEEN_LINES = 0.2
+BYTES_A_FLOW = 600
+"""What a flow takes while it is made and simulated, without its packets."""
 
 
 class SizeOption(click.ParamType):  # type: ignore[type-arg]
@@ -64,6 +66,7 @@ FILE = click.Path(dir_okay=False)
 OPTIONS = (
     click.argument("file", type=FILE, required=False),
     click.option("--topo", type=FILE, metavar="FILE", help="topology of another program, in place of FILE"),
+    click.option("--preset", metavar="NAME", help="a fabric of `fabric design --list`, in place of FILE"),
     click.option("--network", type=click.Choice(("scale-out", "scale-up")), default="scale-out", show_default=True,
                  help="which network of the fabric carries the flows"),
     click.option("--cm", type=FILE, metavar="FILE", help="htsim's connection matrix: who sends how much to whom"),
@@ -119,6 +122,7 @@ class Inputs:
 
     file: str | None
     topo: str | None
+    preset: str | None
     network: str
     cm: str | None
     start_unit: str
@@ -143,12 +147,12 @@ class Inputs:
     seed: int
 
     def design(self) -> Design:
-        """The fabric that FILE or --topo names."""
-        from suanwang.cli.fabric_plot import opened
+        """The fabric that FILE, --topo or --preset names."""
+        from suanwang.fabric.opening import open_fabric, open_preset
 
-        if (self.file is None) == (self.topo is None):
-            raise click.UsageError("name FILE or give --topo FILE; one of both")
-        return opened(self.file or self.topo or "")
+        if sum(one is not None for one in (self.file, self.topo, self.preset)) != 1:
+            raise click.UsageError("name FILE, or give --topo FILE or --preset NAME; one of them")
+        return open_fabric(self.file or self.topo or "") if self.preset is None else open_preset(self.preset)
 
     def trial(self, design: Design, balance: str, seed: int | None = None) -> Trial:
         """The trial of one policy. Raises SuanwangError for what does not fit together."""
@@ -195,11 +199,24 @@ class Inputs:
             random = np.random.default_rng(self.seed)
             return traffic.permutation(network.endpoints, self.permutation, random), []
         if self.all_to_all is not None:
+            self._check_flows(network.endpoints * (network.endpoints - 1))
             return traffic.all_to_all(network.endpoints, self.all_to_all), []
         count, _, size = str(self.incast).partition(":")
         if not count.isdigit() or not size:
             raise click.UsageError("--incast takes N:SIZE, as in 8:1MB")
         return traffic.incast(network.endpoints, int(count), 0, SizeOption().convert(size, None, None)), []
+
+    def _check_flows(self, flows: int) -> None:
+        """Refuse more flows than fit the memory, before they are made."""
+        from suanwang.model.reading import TOO_LARGE
+
+        if flows * BYTES_A_FLOW > self.memory:
+            raise SuanwangError(
+                TOO_LARGE,
+                f"{flows:,} flows need about {flows * BYTES_A_FLOW / 2**30:.0f} GiB of memory; "
+                f"{self.memory / 2**30:.1f} GiB are allowed",
+                hint="a workload's collectives are worked out by classes, at any size: --workload",
+            )
 
     def _matrix(self, design: Design, network: Network) -> tuple[Traffic, list[Change]]:
         from suanwang.fabric.clos import Clos
@@ -266,12 +283,20 @@ def bar(what: str) -> Iterator[Callable[[int, int], bool]]:
         return True
 
     if live:
-        click.echo(f"\r\x1b[K{what} …", err=True, nl=False)
+        first = "" if _compiled() else " (the first run compiles the engine, which takes half a minute)"
+        click.echo(f"\r\x1b[K{what}{first} …", err=True, nl=False)
     try:
         yield tell
     finally:
         if live:
             click.echo("\r\x1b[K", err=True, nl=False)
+
+
+def _compiled() -> bool:
+    """Whether the packet engine was compiled before, as far as files tell."""
+    from suanwang.fabric import packet
+
+    return any((Path(next(iter(packet.__path__))) / "__pycache__").glob("loop_kernels.run-*.nbi"))
 
 
 def measured(trial: Trial, what: str) -> tuple[Outcome, dict[str, Any]]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -88,9 +87,9 @@ def _setting(file: str | None, bfd: bool) -> Setting:
     options = Options(bfd=bfd)
     if file is None:
         return Setting(small_fabric(), options)
-    from suanwang.fabric.design import read_design
+    from suanwang.fabric.opening import open_fabric
 
-    return Setting(read_design(Path(file)).network(), options)
+    return Setting(open_fabric(file).network(), options)
 
 
 @contextmanager

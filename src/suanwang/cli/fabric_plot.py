@@ -75,7 +75,9 @@ def plot(
         raise click.UsageError("say where to: --to FILE for a picture or an export, --cabling FILE or --dot FILE")
     if to is not None and export is None and Path(to).suffix.lower() not in PICTURES:
         raise click.UsageError(f"{Path(to).name!r} is no .svg or .png; or choose --export, one of {', '.join(FORMATS)}")
-    design = opened(file)
+    from suanwang.fabric.opening import open_fabric
+
+    design = open_fabric(file)
     fabric = _part(design, which)
     written: list[dict[str, Any]] = []
     if to is not None and export is None:
@@ -95,26 +97,6 @@ def plot(
     told = {"fabric": design.name, "network": which, "endpoints": fabric.endpoints, "switches": fabric.switches,
             "failed": list(fail), "written": written}  # fmt: skip
     current().emit(told, lambda: "")
-
-
-def opened(file: str) -> Design:
-    """The design in a file: a Fabric, or any topology that `exchange.reading` knows, as if a Fabric named it."""
-    from suanwang.fabric.design import read_design
-    from suanwang.fabric.exchange.reading import BEGINNING_BYTES, recognise
-    from suanwang.fabric.exchange.words import begin
-
-    path = Path(file)
-    if recognise(begin(path, BEGINNING_BYTES)) in (None, "fabric") and path.suffix.lower() in (
-        ".yaml",
-        ".yml",
-        ".json",
-    ):
-        return read_design(path)
-    from suanwang.fabric.building import build
-    from suanwang.fabric.kinds import FabricSpec
-
-    spec = FabricSpec.model_validate({"scaleOut": {"file": path.name}})
-    return build(path.stem, spec, path.parent)
 
 
 def _part(design: Design, which: str) -> Clos | Dragonfly | Network:

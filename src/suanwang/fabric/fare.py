@@ -42,7 +42,7 @@ TABLE = 128
 """Members of a multipath group that weights may sum up to in a switch: it repeats a next hop as often as its weight
 says (Zhou et al.: "WCMP", EuroSys 2014). 128 and 256 are usual."""
 FRR_WEIGHTS = 100
-"""FRR puts a path's share into the kernel as a whole percentage, rounded down, at least 1 (bgpd, 8.4 to 10)."""
+"""FRR 8.4 puts a path's share into the kernel as a whole percentage, rounded down, at least 1."""
 
 
 @dataclass(frozen=True)
@@ -228,7 +228,10 @@ def hardware_weights(weights: Sequence[int] | Integers, most: int = TABLE) -> In
 
 
 def frr_weights(bandwidth_bps: Sequence[int] | Integers) -> Integers:
-    """What FRR puts into the kernel for paths of these bandwidths: whole percentages, rounded down, at least 1."""
+    """What FRR puts into the kernel for paths of these bandwidths: whole percentages, rounded down, at least 1.
+
+    So tried with 8.4.4. From 10.0 on, bgpd hands bandwidths over as they are and zebra scales them: not tried.
+    """
     values = np.asarray(bandwidth_bps, np.int64)
     total = int(values.sum())
     return np.array([max(1, int(value) * FRR_WEIGHTS // total) for value in values], np.int64)

@@ -5,8 +5,8 @@ to live come first, in this order; what breaks these three, or the list, makes t
 flaw is left out, with a note in `flaws`; one of unknown type is passed over.
 
 For BGP, a TLV of the IETF's (OUI 00-00-5E) holds what `lldp_bgp.py` says. The draft leaves its subtype under that OUI
-to IANA, which has given 1 to manufacturer usage descriptions (RFC 8520), 42 to examples (RFC 9542) and none to BGP so
-far; `BGP_SUBTYPE` is the first that is free.
+to IANA, which has given 1 to manufacturer usage descriptions (RFC 8520) and 42 to examples (RFC 9542); `BGP_SUBTYPE` is
+the first that is free.
 """
 
 from __future__ import annotations

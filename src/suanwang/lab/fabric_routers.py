@@ -17,10 +17,6 @@ from suanwang.model.errors import SuanwangError
 _ORDER = ("zebra", "staticd", "bfdd", "bgpd")
 _AT_START = ("frr defaults", "hostname")
 """Lines that count from the start on, or that vtysh keeps to itself: daemons are told them before anything else."""
-_ZEBRA_AT_START = "no zebra nexthop kernel enable\n"
-"""Before 9.0, FRR leaves the kernel's next-hop groups short of a member when its interface comes back (its pull request
-13413). Without groups, each route holds its own next hops, and nothing is lost. FRR then takes a neighbour's MAC
-address from its link-local one, so that must have been made from it (EUI-64), as Linux does on veth."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +37,7 @@ class FileRouter(FrrDaemons):
         first = "".join(f"{line}\n" for line in configuration.splitlines() if line.startswith(_AT_START))
         wanted = set(daemons)
         for daemon in (name for name in _ORDER if name in wanted):
-            self._start_daemon(daemon, first + (_ZEBRA_AT_START if daemon == "zebra" else ""), environment)
+            self._start_daemon(daemon, first, environment)
         argv = ["vtysh", "--vty_socket", str(self.run_directory), "-f", str(path)]
         answer = subprocess.run(argv, stdin=subprocess.DEVNULL, capture_output=True, text=True, env=os.environ)
         words = (answer.stdout + answer.stderr).strip()

@@ -53,7 +53,6 @@ class Outcome:
     setting: Setting
     configured_ms: float = 0.0
     surveys: list[Survey] = field(default_factory=list)
-    started_s: float = 0.0
     sessions: int = 0
     sessions_missing: tuple[str, ...] = ()
     sessions_differ: tuple[str, ...] = ()
@@ -107,7 +106,6 @@ def run(
         began = time.monotonic()
         daemons = [*DAEMONS, "bfdd"] if setting.options.bfd else DAEMONS
         lab.start_routers(configurations, daemons)
-        outcome.started_s = time.monotonic() - began
         outcome.phases.append(tried.settle("start", (), began))
     outcome.sessions, outcome.sessions_missing = fabric_cabling.established(lab, setting)
     outcome.sessions_differ = fabric_cabling.same_as_configured(setting, outcome.surveys[-1].discovery)

@@ -2,7 +2,8 @@
 
 eBGP unnumbered: sessions over link-local addresses that neighbours learn from router advertisements, IPv4 carried with
 IPv6 next hops (RFC 8950). With a session per pair of switches, sessions run between IPv6 loopbacks instead, to which
-static routes lead over all parallel links. FARE's path bandwidth travels in the link-bandwidth community (RFC 10005).
+static routes lead over all parallel links. FARE's path bandwidth travels in the link-bandwidth community (RFC 10005),
+and is said by the advertiser: what FRR weighs by is what it has received, whatever an inbound route map makes of it.
 Written for FRR 8.4 and later.
 """
 
@@ -11,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from suanwang.fabric.clos import Clos
+from suanwang.fabric.configure.bandwidths import Policy
 from suanwang.fabric.configure.plan import Neighbour, Options, Plan, Switch
 from suanwang.fabric.network import Network
 
@@ -55,6 +57,10 @@ def _head(plan: Plan, switch: Switch) -> Iterator[str]:
     yield "frr defaults datacenter"
     yield f"hostname {switch.name}"
     yield "service integrated-vtysh-config"
+    if plan.options.sessions == "link":
+        # Before 9.0, the kernel's next-hop groups stay without a next hop whose link was down and is up again. Without
+        # groups, FRR takes MAC addresses from link-local ones; with a session per pair those are given, and have none.
+        yield "no zebra nexthop kernel enable"
     yield "!"
     if plan.options.sessions == "pair":
         for neighbour in switch.neighbours:
@@ -102,36 +108,35 @@ def _policies(plan: Plan, switch: Switch) -> Iterator[str]:
     if plan.options.fare:
         # Else a session that comes up within five seconds of its route maps waits for them.
         yield "bgp route-map delay-timer 0"
-        yield f"bgp community-list standard beyond permit {BEYOND}"
+        if _marks(switch):
+            yield f"bgp community-list standard beyond permit {BEYOND}"
+            yield "route-map from-above permit 10"
+            yield f" set community {BEYOND} additive"
+            yield "exit"
         for name, neighbour in _groups(plan, switch).items():
-            yield from _import(plan, name, neighbour)
-        # Where a route has several paths, what is advertised is their sum; one path's bandwidth is passed on as it is.
-        yield "route-map fare permit 10"
-        yield " set extcommunity bandwidth cumulative"
-        yield "exit"
+            yield from _export(plan, name, neighbour.policy)
     yield "!"
 
 
-def _import(plan: Plan, name: str, neighbour: Neighbour) -> Iterator[str]:
-    policy = neighbour.policy
-    mark = [f" set community {BEYOND} additive"] if neighbour.direction == "up" else []
-    if neighbour.direction == "up" and policy.beyond_bps != policy.own_bps:
+def _marks(switch: Switch) -> bool:
+    """Whether routes from above must be told from others, as another bandwidth is said with them."""
+    return any(one.policy.beyond_bps != one.policy.own_bps for one in switch.neighbours)
+
+
+def _export(plan: Plan, name: str, policy: Policy) -> Iterator[str]:
+    if policy.beyond_bps != policy.own_bps:
         yield f"route-map {name} permit 10"
         yield " match community beyond"
-        yield from _bandwidth(plan, neighbour, policy.beyond_bps)
-        yield from mark
+        yield f" set extcommunity bandwidth {_told(plan, policy.beyond_bps)}"
         yield "exit"
     yield f"route-map {name} permit 20"
-    yield from _bandwidth(plan, neighbour, policy.own_bps)
-    yield from mark
+    yield f" set extcommunity bandwidth {_told(plan, policy.own_bps)}"
     yield "exit"
 
 
-def _bandwidth(plan: Plan, neighbour: Neighbour, capacity: int) -> Iterator[str]:
-    """With a session per link, its own bandwidth, as paths add up; with one per pair, that of all together."""
-    if capacity:
-        own = neighbour.rate_bps if plan.options.sessions == "link" else capacity
-        yield f" set extcommunity bandwidth {own // plan.unit_bps}"
+def _told(plan: Plan, bandwidth_bps: int) -> str:
+    """FRR's word for a bandwidth. `cumulative` is the sum of a route's paths; that of a single one is passed on."""
+    return str(max(1, bandwidth_bps // plan.unit_bps)) if bandwidth_bps else "cumulative"
 
 
 def _bgp(plan: Plan, switch: Switch) -> Iterator[str]:
@@ -169,11 +174,12 @@ def _bgp(plan: Plan, switch: Switch) -> Iterator[str]:
             yield f"  network {switch.announced[index]}"
         elif switch.announced:
             yield f"  redistribute connected route-map ports-{family}"
-        for name in groups:
+        for name, neighbour in groups.items():
             yield f"  neighbor {name} activate"
             if plan.options.fare:
-                yield f"  neighbor {name} route-map {name} in"
-                yield f"  neighbor {name} route-map fare out"
+                if _marks(switch) and neighbour.direction == "up":
+                    yield f"  neighbor {name} route-map from-above in"
+                yield f"  neighbor {name} route-map {name} out"
         yield f"  maximum-paths {MOST_PATHS}"
         yield " exit-address-family"
     yield "exit"
@@ -185,9 +191,9 @@ def _groups(plan: Plan, switch: Switch) -> dict[str, Neighbour]:
 
 
 def group_of(plan: Plan, neighbour: Neighbour) -> str:
-    """The peer group of a neighbour: its direction and, with FARE, the bandwidth that stands for what it advertises."""
+    """The peer group of a neighbour: its direction and, with FARE, what it is told of bandwidth."""
     if not plan.options.fare:
         return neighbour.direction
-    policy = neighbour.policy
-    rates = [f"-{policy.own_bps // 10**9}" if policy.own_bps else "", f"-{policy.beyond_bps // 10**9}b"]
-    return neighbour.direction + rates[0] + (rates[1] if policy.beyond_bps else "")
+    own, beyond = neighbour.policy.own_bps, neighbour.policy.beyond_bps
+    words = [neighbour.direction, _told(plan, own)] + ([_told(plan, beyond)] if beyond != own else [])
+    return "-".join(words)

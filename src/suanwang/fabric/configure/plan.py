@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from suanwang.fabric.clos import Clos
-from suanwang.fabric.configure.bandwidths import advertised, unit_bps
+from suanwang.fabric.configure.bandwidths import Policies, Policy, policies, unit_bps
 from suanwang.fabric.configure.numbering import Numbering, Place, Pools, ipv4
 from suanwang.fabric.configure.sharing import ranks, sharing
 from suanwang.fabric.network import Network
@@ -73,7 +73,7 @@ class Port:
 
 @dataclass(frozen=True, slots=True)
 class Neighbour:
-    """A switch next to another one, with the ports that lead there. Capacities are those of all cables between two."""
+    """A switch next to another one, with the ports that lead there, and what it is told of bandwidth (FARE)."""
 
     name: str
     direction: Direction
@@ -88,18 +88,6 @@ class Neighbour:
     def capacity_bps(self) -> int:
         """Of all parallel links together."""
         return self.rate_bps * len(self.ports)
-
-
-@dataclass(frozen=True, slots=True)
-class Policy:
-    """How FARE's rule is said with link-bandwidth communities on what a neighbour advertises.
-
-    `own_bps`: the bandwidth of a link to it stands in for what is advertised (0: what is advertised is kept).
-    `beyond_bps`: the same for routes that went up and down again beyond the neighbour.
-    """
-
-    own_bps: int = 0
-    beyond_bps: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -232,7 +220,7 @@ class Plan:
     @cached_property
     def unit_bps(self) -> int:
         """What one unit of FRR's `bandwidth` stands for in this fabric. Raises INVALID where none does."""
-        return unit_bps(self.network)
+        return unit_bps(self.network, self._policies)
 
     def link_address(self, node: int, port: Port, far: bool = False) -> str:
         """The IPv6 address of a switch on a link to another, or of the one at the other end (`far`).
@@ -311,22 +299,11 @@ class Plan:
                     link_local=link_local,
                     ports=tuple(port.number for port in bundle),
                     rate_bps=rate,
-                    policy=self._policy(peer, bundle[0].direction, rate * len(bundle)),
+                    policy=self._policies.of[node - self.network.endpoints, peer - self.network.endpoints],
                 )
             )
         return tuple(found)
 
-    def _policy(self, peer: int, direction: Direction, capacity: int) -> Policy:
-        """min() of what is known beforehand, all links up. What cannot be said is in docs/rooms/fabric.md.
-
-        A leaf advertises no bandwidth, which stands for the greatest: so the link's own is taken. Otherwise what is
-        advertised is kept, unless it is above the link's own even when nothing is down.
-        """
-        below, above = self._reach[peer - self.network.endpoints]
-        if direction != "up":
-            return Policy(own_bps=capacity if below == 0 or below > capacity else 0)
-        return Policy(own_bps=capacity if below > capacity else 0, beyond_bps=capacity if above > capacity else 0)
-
     @cached_property
-    def _reach(self) -> list[tuple[int, int]]:
-        return advertised(self.network)
+    def _policies(self) -> Policies:
+        return policies(self.network, one_session=self.options.sessions == "pair")

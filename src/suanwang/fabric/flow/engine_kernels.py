@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from suanwang.compiled import njit
+from suanwang.fabric.maxmin_kernels import sink
 
 NEAR = 1e-9
 
@@ -75,7 +76,7 @@ def share_out(  # type: ignore[no-untyped-def]
         heap[size] = number
         size += 1
     for place in range(size // 2 - 1, -1, -1):
-        _sink(heap, level, size, place)
+        sink(heap, level, size, place)
     ceilings = np.empty(count)
     for index in range(count):
         ceilings[index] = limit[chosen[index]] / weight[chosen[index]]
@@ -94,7 +95,7 @@ def share_out(  # type: ignore[no-untyped-def]
         now = _level(number, capacity, fraction, owner, weight, rate, held, inside, head, after)
         if now > level[number] * (1 + 1e-13) and now < np.inf:
             level[number] = now
-            _sink(heap, level, size, 0)
+            sink(heap, level, size, 0)
             continue
         if now < np.inf:
             entry = mine[number]
@@ -107,7 +108,7 @@ def share_out(  # type: ignore[no-untyped-def]
                 entry = link[entry]
         size -= 1
         heap[0] = heap[size]
-        _sink(heap, level, size, 0)
+        sink(heap, level, size, 0)
     for index in range(resources):
         mine[touched[index]] = -2
     return resources
@@ -126,22 +127,6 @@ def _level(number, capacity, fraction, owner, weight, rate, held, inside, head, 
             taken += fraction[entry] * rate[one]
         entry = after[entry]
     return max(0.0, capacity[number] - taken) / moving if moving > 0 else np.inf
-
-
-@njit()
-def _sink(heap, key, size, place):  # type: ignore[no-untyped-def]
-    item = heap[place]
-    while True:
-        child = 2 * place + 1
-        if child >= size:
-            break
-        if child + 1 < size and key[heap[child + 1]] < key[heap[child]]:
-            child += 1
-        if key[heap[child]] >= key[item]:
-            break
-        heap[place] = heap[child]
-        place = child
-    heap[place] = item
 
 
 @njit()

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from suanwang.fabric.maxmin import Usage, collapsed
 from suanwang.fabric.network import Network
-from suanwang.fabric.routes import UNREACHABLE, Routes
+from suanwang.fabric.routes import ATTACHED, UNREACHABLE, Routes
 from suanwang.fabric.traffic import Traffic
 from suanwang.model.errors import INVALID, SuanwangError
 
@@ -50,8 +50,8 @@ def find_paths(
     """The paths of all flows.
 
     Args:
-        balance: "spray" divides each flow at every switch by the weights of its next hops, and at the sender evenly
-            over its ports that lead there (FARE is this with FARE's weights in `routes`); "ecmp" has each switch pick
+        balance: "spray" divides each flow at every switch by the weights of its next hops, and at the sender over its
+            ports that lead there, evenly or by what `routes.reach` says (FARE is this with FARE's weights in `routes`); "ecmp" has each switch pick
             one next hop for a flow, by a hash of the seed, the flow's ends and number and the switch, in proportion
             to weights.
         up: ports that work. Where `routes` were found with others, flows over ports that do not never end.
@@ -94,7 +94,7 @@ def _hashed(network: Network, routes: Routes, traffic: Traffic, alive: Bools, ra
 def _sprayed(network: Network, routes: Routes, traffic: Traffic, alive: Bools, rates: Integers) -> Paths:
     from suanwang.fabric.flow.paths_kernels import assemble, spread
 
-    lane_offset, lane_port, lane_share, leaf, to = _lanes(network, routes, traffic, alive)
+    lane_offset, lane_port, lane_share, leaf, to = _lanes(network, routes, traffic, alive, rates)
     pairs, lane_pair = np.unique(leaf * max(routes.groups, 1) + to, return_inverse=True)
     known = np.maximum(rates, 1)
     offset, ports, fractions, *outs = spread(
@@ -122,7 +122,7 @@ def _sprayed(network: Network, routes: Routes, traffic: Traffic, alive: Bools, r
 
 
 def _lanes(
-    network: Network, routes: Routes, traffic: Traffic, alive: Bools
+    network: Network, routes: Routes, traffic: Traffic, alive: Bools, rates: Integers
 ) -> tuple[Integers, Integers, Floats, Integers, Integers]:
     """Ports by which each flow leaves its sender: offsets, ports, shares, and the leaves and groups they lead to."""
     degree = np.diff(network.first_port)[traffic.source]
@@ -133,6 +133,10 @@ def _lanes(
     to = routes.group[traffic.target][flow]
     usable = alive[port] & (to >= 0)
     usable[usable] = routes.table[leaf[usable], to[usable]] != UNREACHABLE
-    ways = np.bincount(flow[usable], minlength=len(traffic))
-    kept = np.concatenate([[0], np.cumsum(ways)])
-    return kept, port[usable], 1.0 / ways[flow[usable]], leaf[usable], to[usable]
+    flow, port, leaf, to = flow[usable], port[usable], leaf[usable], to[usable]
+    carried = np.ones(len(port))
+    if routes.reach is not None:
+        beyond = np.where(routes.table[leaf, to] == ATTACHED, np.inf, routes.reach[leaf, to])
+        carried = np.minimum(rates[port], beyond)
+    kept = np.concatenate([[0], np.cumsum(np.bincount(flow, minlength=len(traffic)))])
+    return kept, port, carried / np.bincount(flow, carried, len(traffic))[flow], leaf, to

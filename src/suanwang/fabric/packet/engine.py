@@ -25,10 +25,10 @@ Router = Callable[[Network, NDArray[np.bool_], Integers], Routes]
 """Routes of a network whose ports are up or not, and carry so many bit/s."""
 Progress = Callable[[int, int], bool]
 
-SLICE_EVENTS = 2_000_000
+SLICE_EVENTS = 500_000
 FIRST_ROOM = 1 << 21
 """Packets on their way for which room is made at first; more is made as they come."""
-MOST_IDLE_SLICES = 8
+MOST_IDLE_SLICES = 2
 FOREVER_PS = 1 << 61
 
 
@@ -97,10 +97,9 @@ class _Run:
             if change.at_ps <= 0:
                 self._set_rates(change)
         self._start()
-        stops: list[tuple[int, Change | None]] = [(FOREVER_PS, None)]
-        for change in changes:
-            if change.at_ps > 0:
-                stops += [(change.at_ps, change), (change.at_ps + change.reconvergence_ps, None)]
+        later = [change for change in changes if change.at_ps > 0]
+        stops: list[tuple[int, Change | None]] = [(change.at_ps, change) for change in later]
+        stops += [(when, None) for when in {change.at_ps + change.reconvergence_ps for change in later} | {FOREVER_PS}]
         for when, due in sorted(stops, key=lambda stop: (stop[0], stop[1] is None)):
             if self._until(when, progress):
                 break
@@ -112,13 +111,15 @@ class _Run:
 
     def _start(self) -> None:
         routes = self._routes()
+        if max(self.traffic.source.max(), self.traffic.target.max()) >= self.network.endpoints:
+            raise SuanwangError(INVALID, f"flows name endpoints beyond the network's {self.network.endpoints:,}")
         lost = unreachable(self.network, routes, self.traffic.source, self.traffic.target)
         if len(lost):
             names = [self.network.names[int(end[lost[0]])] for end in (self.traffic.source, self.traffic.target)]
             raise SuanwangError(
                 DISCONNECTED,
                 f"{len(lost)} of {len(self.traffic)} flows have no path, as {names[0]} to {names[1]}",
-                hint="heal a link, or take these flows out",
+                hint="heal a link, or take these flows out; rails and trees of some designs never meet",
             )
         room = min(int(packets_of(self.traffic, self.settings).sum()), FIRST_ROOM) + 4096
         self._check_room(room, routes.table.nbytes)
@@ -144,7 +145,7 @@ class _Run:
         until = min(when, self.limits.until_ps)
         while True:
             m = memory.m
-            before = int(m[at.DELIVERED])
+            before, created = int(m[at.DELIVERED]), int(m[at.CREATED])
             left = self.limits.events - int(m[at.EVENTS])
             why = run(m, memory.r, memory.table, memory.sets, memory.turn, until, min(SLICE_EVENTS, left))
             done = len(self.traffic) - int(m[at.OPEN])
@@ -158,7 +159,7 @@ class _Run:
                 room = 2 * (len(m) - int(m[at.PACKETS_AT])) // at.PACKET_WIDTH
                 self._check_room(room, memory.table.nbytes)
                 grow(memory)
-            # Two million events that bring nothing anywhere: only timers are left, for flows that have no way.
+            # A million events that bring nothing anywhere: only timers are left, for flows that have no way.
             idle = idle + 1 if int(m[at.DELIVERED]) == before else 0
             if idle >= MOST_IDLE_SLICES:
                 return True

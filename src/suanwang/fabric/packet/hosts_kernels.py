@@ -6,6 +6,7 @@ from suanwang.compiled import njit
 from suanwang.fabric.packet.congestion_kernels import on_ack, on_delay, on_trim
 from suanwang.fabric.packet.events_kernels import schedule_timer
 from suanwang.fabric.packet.layout import (
+    ACK_BYTES,
     ACKED,
     ADAPTIVE,
     AGAIN,
@@ -15,6 +16,7 @@ from suanwang.fabric.packet.layout import (
     BEGAN,
     BLOCKED,
     BYTES,
+    CHECKED,
     CONGESTION,
     CUMULATIVE,
     DATA,
@@ -32,6 +34,7 @@ from suanwang.fabric.packet.layout import (
     FLOWLET_GAP,
     FLYING,
     FREE_AT,
+    FRESH,
     GO_BACK_N,
     HEAD_SAVED,
     HEADER,
@@ -41,7 +44,6 @@ from suanwang.fabric.packet.layout import (
     KNOWN,
     LAST_SENT,
     LEAST_PATIENCE,
-    LOST,
     LOST_HEAD,
     LOST_SHIFT,
     LOST_TAIL,
@@ -49,6 +51,7 @@ from suanwang.fabric.packet.layout import (
     LOW_TAIL,
     MARKED,
     MIXER,
+    MODE,
     NACK,
     NEXT,
     NO_CONGESTION_CONTROL,
@@ -61,6 +64,7 @@ from suanwang.fabric.packet.layout import (
     PATHS,
     PATIENCE,
     PAYLOAD,
+    PFC,
     PLANES,
     PORT_WIDTH,
     PROGRESS,
@@ -73,6 +77,7 @@ from suanwang.fabric.packet.layout import (
     SALT,
     SAVED,
     SAVED_ENTROPIES,
+    SELECTIVE,
     SENT_BYTES,
     SEQUENCE,
     SIZE_SHIFT,
@@ -80,16 +85,18 @@ from suanwang.fabric.packet.layout import (
     SOURCE_PORTS,
     STAMP,
     STARTED,
+    SWEPT,
+    SWEPT_AT,
     TIMEOUTS,
+    TRIM,
     TURN,
+    UNASKED,
     WINDOW,
 )  # fmt: skip
 from suanwang.fabric.packet.ports_kernels import arm, draw, free_packet, has_work, mix, new_packet, take_high, transmit
 
 MOST_PATIENCE = 6
 """Retransmission timers double up to this many times."""
-GOLDEN = 0x9E3779B9
-"""2^32 over the golden ratio: multiples of it fall evenly over the range, however many are taken."""
 
 
 @njit()
@@ -102,9 +109,18 @@ def wire_bytes(m, flow, sequence):  # type: ignore[no-untyped-def]
 
 @njit()
 def can_send(m, r, flow):  # type: ignore[no-untyped-def]
-    """Whether the flow has something to send, and its window room for it; one packet may always be on its way."""
+    """Whether the flow has something to send, and its window room for it; one packet may always be on its way.
+
+    When the window shrank under what is on its way and none of that asks for an answer, one more may go, to ask.
+    """
     if m[flow + LOST_HEAD] == 0 and m[flow + NEXT] >= m[flow + PACKETS]:
         return False
+    flying = m[flow + FLYING]
+    return _has_room(m, r, flow) or (flying <= m[flow + UNASKED] and flying < m[ACK_BYTES])
+
+
+@njit()
+def _has_room(m, r, flow):  # type: ignore[no-untyped-def]
     flying = m[flow + FLYING]
     return flying == 0 or flying + m[PAYLOAD] + m[HEADER] <= r[m[flow + REALS] + WINDOW]
 
@@ -125,15 +141,31 @@ def choose_plane(m, flow):  # type: ignore[no-untyped-def]
     if balance not in (ECMP, FLOWLET, FARE):
         return _soonest(m, flow, first, count)
     if balance == FARE:
-        value = (m[flow + TURN] * GOLDEN) & 0xFFFFFFFF
-    else:
-        value = mix((flow << 22) ^ m[flow + MIXER] ^ m[SALT])
-    share = (value * total) >> 32
+        return _in_turn(m, flow, first, count, total)
+    share = (mix((flow << 22) ^ m[flow + MIXER] ^ m[SALT]) * total) >> 32
     for plane in range(count):
         if m[first + plane * PORT_WIDTH + PACE] > 0:
             share -= m[flow + PLANES + plane]
             if share < 0:
                 return first + plane * PORT_WIDTH
+    return 0
+
+
+@njit()
+def _in_turn(m, flow, first, count, total):  # type: ignore[no-untyped-def]
+    """The port whose turn it is, each as often as its share says and as evenly as can be.
+
+    Of turns 0 .. t the first port takes floor(t * share / total); the others divide what it leaves in the same way.
+    """
+    turn = m[flow + TURN]
+    for plane in range(count):
+        share = m[flow + PLANES + plane]
+        if m[first + plane * PORT_WIDTH + PACE] > 0 and share > 0:
+            before = turn * share // total
+            if (turn + 1) * share // total > before:
+                return first + plane * PORT_WIDTH
+            turn -= before
+            total -= share
     return 0
 
 
@@ -206,7 +238,6 @@ def _send(m, r, flow, port):  # type: ignore[no-untyped-def]
     sequence, flags, notes = -1, 0, m[flow + FIRST]
     while m[flow + LOST_HEAD] != 0 and sequence < 0:
         note = notes + m[flow + LOST_HEAD] - 1
-        m[note] &= ~LOST
         if m[note] & KNOWN == 0:
             sequence, flags = m[flow + LOST_HEAD] - 1, AGAIN
         m[flow + LOST_HEAD] = (m[note] >> LOST_SHIFT) & NOTE_MASK
@@ -220,11 +251,13 @@ def _send(m, r, flow, port):  # type: ignore[no-untyped-def]
         m[flow + RESENT] = max(m[flow + RESENT], sequence + 1)
     size = wire_bytes(m, flow, sequence)
     packet = new_packet(m)
-    m[notes + sequence] |= ON_ITS_WAY
+    m[notes + sequence] |= ON_ITS_WAY | (FRESH if flags & AGAIN else 0)
     m[flow + FLYING] += size
     m[SENT_BYTES] += size
-    if not can_send(m, r, flow):
+    m[flow + UNASKED] += size
+    if not _has_room(m, r, flow) or (m[flow + LOST_HEAD] == 0 and m[flow + NEXT] >= m[flow + PACKETS]):
         flags |= ASK
+        m[flow + UNASKED] = 0
     m[packet + FLOW] = flow
     m[packet + SEQUENCE] = sequence
     m[packet + INFO] = DATA | flags | (_entropy(m, flow) << ENTROPY_SHIFT) | (size << SIZE_SHIFT)
@@ -268,6 +301,8 @@ def hear(m, r, packet):  # type: ignore[no-untyped-def]
             _hear_bad(m, r, flow, m[packet + SEQUENCE])
         else:
             _hear_good(m, r, flow, taken, m[NOW] - m[packet + STAMP], info)
+            if m[BALANCE] <= FLOWLET and m[RECOVERY] == SELECTIVE and m[MODE] != TRIM:
+                _notice_gaps(m, flow, m[packet + SEQUENCE])
         if m[flow + ACKED] == m[flow + PACKETS]:
             m[flow + DONE] = m[NOW]
             m[OPEN] -= 1
@@ -319,12 +354,24 @@ def _declare_lost(m, flow, sequence):  # type: ignore[no-untyped-def]
     """A packet on its way is given up; it will be sent again before anything new."""
     note = m[flow + FIRST] + sequence
     m[flow + FLYING] -= wire_bytes(m, flow, sequence)
-    m[note] = (m[note] | LOST) & ~(ON_ITS_WAY | (NOTE_MASK << LOST_SHIFT))
+    m[note] &= ~(ON_ITS_WAY | FRESH | (NOTE_MASK << LOST_SHIFT))
     if m[flow + LOST_HEAD] == 0:
         m[flow + LOST_HEAD] = sequence + 1
     else:
         m[m[flow + FIRST] + m[flow + LOST_TAIL] - 1] |= (sequence + 1) << LOST_SHIFT
     m[flow + LOST_TAIL] = sequence + 1
+
+
+@njit()
+def _notice_gaps(m, flow, sequence):  # type: ignore[no-untyped-def]
+    """Where packets keep their order, those sent before one that arrived have arrived too, or are lost.
+
+    A sprayed packet may still come, and one that was trimmed is told of: there, only timers find what was lost.
+    """
+    for earlier in range(m[flow + CHECKED], sequence):
+        if m[m[flow + FIRST] + earlier] & ON_ITS_WAY:
+            _declare_lost(m, flow, earlier)
+    m[flow + CHECKED] = max(m[flow + CHECKED], sequence + 1)
 
 
 @njit()
@@ -352,6 +399,9 @@ def on_timer(m, r, flow):  # type: ignore[no-untyped-def]
         m[flow + PROGRESS] = now
         m[flow + PATIENCE] = min(m[flow + PATIENCE] + 1, MOST_PATIENCE)
         kick(m, r, flow)
+    elif m[RECOVERY] == SELECTIVE and m[MODE] != PFC and now - r[m[flow + REALS] + SWEPT_AT] >= 2 * m[LEAST_PATIENCE]:
+        _sweep(m, r, flow)
+        kick(m, r, flow)
     schedule_timer(m, flow, m[flow + PROGRESS] + (m[LEAST_PATIENCE] << m[flow + PATIENCE]))
 
 
@@ -362,9 +412,31 @@ def _give_up_waiting(m, flow):  # type: ignore[no-untyped-def]
     if m[RECOVERY] == GO_BACK_N:
         _go_back(m, flow, m[flow + ACKED])
         return
-    while m[flow + CUMULATIVE] < m[flow + NEXT] and m[notes + m[flow + CUMULATIVE]] & KNOWN:
-        m[flow + CUMULATIVE] += 1
+    _skip_known(m, flow)
     for sequence in range(m[flow + CUMULATIVE], m[flow + NEXT]):
         if m[notes + sequence] & ON_ITS_WAY:
             _declare_lost(m, flow, sequence)
     m[flow + SAVED] = 0
+
+
+@njit()
+def _sweep(m, r, flow):  # type: ignore[no-untyped-def]
+    """Give up what was sent before the last sweep and still is on its way, while other packets get through.
+
+    Without it, packets lost on one of many paths would fill the window until nothing else moves.
+    """
+    notes, own = m[flow + FIRST], m[flow + REALS]
+    _skip_known(m, flow)
+    for sequence in range(m[flow + CUMULATIVE], int(r[own + SWEPT])):
+        if m[notes + sequence] & FRESH:
+            m[notes + sequence] &= ~FRESH
+        elif m[notes + sequence] & ON_ITS_WAY:
+            _declare_lost(m, flow, sequence)
+    r[own + SWEPT] = m[flow + NEXT]
+    r[own + SWEPT_AT] = m[NOW]
+
+
+@njit()
+def _skip_known(m, flow):  # type: ignore[no-untyped-def]
+    while m[flow + CUMULATIVE] < m[flow + NEXT] and m[m[flow + FIRST] + m[flow + CUMULATIVE]] & KNOWN:
+        m[flow + CUMULATIVE] += 1

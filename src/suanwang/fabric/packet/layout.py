@@ -48,6 +48,7 @@ LOST_HEAD, LOST_TAIL, QUEUED, RING_NEXT, TURN, MIXER, PROGRESS, PATIENCE = 15, 1
 BEGAN, RECEIVED, DONE, STARTED, COMPLAINED, LAST_SENT, RESENT, CUMULATIVE = 23, 24, 25, 26, 27, 28, 29, 30
 LAST_DECREASE, LAST_ADJUST, QUICK_END, ACHIEVED, IGNORED, TO_IGNORE = 31, 32, 33, 34, 35, 36
 TRIGGERED, SINCE_ADJUST, RISING, CALM, FIRES, WAITS_NEXT, REALS, SAVED, HEAD_SAVED = 37, 38, 39, 40, 41, 42, 43, 44, 45
+CHECKED, UNASKED = 46, 47
 ENTROPIES, PLANES = 48, 56
 SAVED_ENTROPIES = 8
 MOST_PLANES = 8
@@ -56,10 +57,11 @@ MOST_PLANES = 8
 # A flow's reals, in an array of their own, at m[flow + REALS].
 REAL_WIDTH = 8
 WINDOW, MOST_WINDOW, BASE, AVERAGE, INCREASE, SCALE = 0, 1, 2, 3, 4, 5
+SWEPT, SWEPT_AT = 6, 7
 
 # A note on one packet that a flow sends: what both ends know, which lost packet is sent after it (bits 4-33), and which
 # packet was the i-th to arrive (bits 34-63), for which the note lends its place.
-THERE, KNOWN, LOST, ON_ITS_WAY = 1, 2, 4, 8
+THERE, KNOWN, FRESH, ON_ITS_WAY = 1, 2, 4, 8
 NOTE_BITS, NOTE_MASK = 30, (1 << 30) - 1
 LOST_SHIFT, RECEIPT_SHIFT = 4, 34
 MOST_PACKETS = (1 << 29) - 1

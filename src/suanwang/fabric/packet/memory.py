@@ -53,6 +53,13 @@ def packets_of(traffic: Traffic, settings: Settings) -> Integers:
     return found
 
 
+def aligned(words: int) -> Integers:
+    """Zeros that begin at a line of the processor's cache, so that no row lies on more lines than it must."""
+    found = np.zeros(words + at.PORT_WIDTH, np.int64)
+    skip = -found.ctypes.data // 8 % at.PORT_WIDTH
+    return found[skip : skip + words]
+
+
 def addresses(network: Network, traffic: Traffic, packets: int) -> dict[int, int]:
     """Where each part of the memory begins; the last is its length without packets on their way."""
     flows = len(traffic)
@@ -78,7 +85,7 @@ def prepare(
     if planes.max() > at.MOST_PLANES:
         raise SuanwangError(INVALID, f"an endpoint with {planes.max()} ports", hint=f"at most {at.MOST_PLANES}")
     places = addresses(network, traffic, int(count.sum()))
-    m = np.zeros(places[at.PACKETS_AT] + room * at.PACKET_WIDTH, np.int64)
+    m = aligned(places[at.PACKETS_AT] + room * at.PACKET_WIDTH)
     for place, value in {**places, **_constants(network, settings, routes)}.items():
         m[place] = value
     memory = Memory(
@@ -110,7 +117,9 @@ def grow(memory: Memory) -> None:
     """Twice the room for packets on their way. Addresses stay as they are, since packets stand last."""
     old = len(memory.m)
     more = (old - int(memory.m[at.PACKETS_AT])) // at.PACKET_WIDTH
-    memory.m = np.concatenate([memory.m, np.zeros(more * at.PACKET_WIDTH, np.int64)])
+    longer = aligned(old + more * at.PACKET_WIDTH)
+    longer[:old] = memory.m
+    memory.m = longer
     _free_rows(memory.m, old, more, int(memory.m[at.FREE_HEAD]))
 
 

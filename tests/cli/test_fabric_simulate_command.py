@@ -1,0 +1,275 @@
+"""`suanwang fabric simulate`: the fields it promises, exit codes, and errors with hints."""
+
+from __future__ import annotations
+
+import csv
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner, Result
+
+from suanwang.cli.main import main
+
+EXAMPLES = Path(__file__).parent.parent.parent / "examples" / "fabric"
+TOPOLOGY = """Nodes 32
+Tiers 2
+Podsize 32
+Tier 0
+Downlink_speed_Gbps 100
+Radix_Down 8
+Radix_Up 8
+Downlink_Latency_ns 1000
+Tier 1
+Downlink_speed_Gbps 100
+Radix_Down 4
+Downlink_Latency_ns 1000
+"""
+MATRIX = """Nodes 32
+Connections 4
+0->9 id 1 start 0 size 200000
+1->17 id 2 start 5 size 50000 send_done_trigger 1
+2->3 id 3 start 0 size 4096
+3->2 id 4 trigger 1 size 4096
+Triggers 1
+trigger id 1 oneshot
+"""
+FABRIC = """apiVersion: suanwang/v1
+kind: Fabric
+metadata: {name: tiny}
+spec:
+  accelerators: {perServer: 4, rails: 4}
+  scaleOut:
+    planes: 2
+    tiers:
+      - {children: 4, rate: 200Gbps, latency: 500ns}
+      - {children: 4, parents: 4, rate: 200Gbps, latency: 500ns}
+    switch: {ports: 16, portRate: 200Gbps}
+"""
+BALANCES = ("ecmp", "flowlet", "spray", "adaptive", "switch-adaptive", "fare")
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder with a small fabric, in which commands run."""
+    (tmp_path / "tiny.topo").write_text(TOPOLOGY)
+    (tmp_path / "tiny.cm").write_text(MATRIX)
+    (tmp_path / "tiny.yaml").write_text(FABRIC)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def run(*arguments: str) -> Result:
+    return CliRunner().invoke(main, ["fabric", "simulate", *arguments])
+
+
+def told(*arguments: str, exit_code: int = 0) -> dict[str, Any]:
+    result = run(*arguments, "-o", "json")
+    assert result.exit_code == exit_code, result.output
+    found: dict[str, Any] = json.loads(result.stdout)
+    return found
+
+
+@pytest.mark.parametrize("engine", ["packet", "flow"])
+@pytest.mark.parametrize("balance", BALANCES)
+@pytest.mark.parametrize("cc", ["sender", "none"])
+def test_the_contract(engine: str, balance: str, cc: str) -> None:
+    found = told(
+        "--topo", "tiny.topo", "--cm", "tiny.cm", "--engine", engine, "--balance", balance, "--cc", cc,
+        "--mtu", "4096", "--seed", "3",
+    )  # fmt: skip
+    assert found["engine"] == engine
+    assert found["balance"] == balance
+    assert found["seed"] == 3
+    assert found["flows"] == found["done"] == 4
+    assert found["unfinished"] == ""
+    assert list(found["fct_us"]) == ["min", "mean", "p50", "p99", "max"]
+    times = found["fct_us"]
+    assert 0 < times["min"] <= times["p50"] <= times["p99"] <= times["max"]
+    assert 0 < found["utilisation"] <= 1
+    assert found["packets"] == 49 + 13 + 1 + 1
+    assert found["events"] > 0
+    assert found["seconds"] > 0
+    assert found["peak_memory_mb"] > 10
+    # The last flow waits for the second, which starts at 5 us.
+    assert found["simulated_us"] >= max(times["max"], 5 + times["min"])
+
+
+def test_equal_calls_have_equal_results_and_seeds_matter() -> None:
+    def times(seed: int) -> dict[str, float]:
+        arguments = ("--topo", "tiny.topo", "--permutation", "200kB", "--balance", "ecmp", "--seed", str(seed))
+        found: dict[str, float] = told(*arguments)["fct_us"]
+        return found
+
+    assert times(3) == times(3)
+    assert len({tuple(times(seed).values()) for seed in range(4)}) > 1
+
+
+@pytest.mark.parametrize("engine", ["packet", "flow"])
+@pytest.mark.parametrize(
+    ("pattern", "flows"), [(("--permutation", "50kB"), 32), (("--all-to-all", "5kB"), 992), (("--incast", "7:20kB"), 7)]
+)
+def test_patterns_say_who_sends(engine: str, pattern: tuple[str, str], flows: int) -> None:
+    found = told("tiny.topo", *pattern, "--engine", engine)
+    assert found["flows"] == found["done"] == flows
+
+
+def test_both_engines_agree_on_long_flows() -> None:
+    arguments = ("--topo", "tiny.topo", "--permutation", "4MB", "--balance", "fare")
+    packets, fluids = told(*arguments), told(*arguments, "--engine", "flow")
+    assert packets["fct_us"]["mean"] == pytest.approx(fluids["fct_us"]["mean"], rel=0.04)
+    assert packets["utilisation"] > 0.95
+
+
+def test_failures_and_degraded_cables() -> None:
+    common = ("--topo", "tiny.topo", "--permutation", "1MB", "--balance", "fare")
+    whole = told(*common)["fct_us"]["max"]
+    spines = [part for one in (1, 2, 5, 6) for part in ("--fail", f"leaf0-spine{one}")]
+    assert 1.2 * whole < told(*common, *spines)["fct_us"]["max"] < 2.5 * whole
+    weak = told(*common, "--degrade", "leaf0-spine1=0.1")["fct_us"]["max"]
+    blind = told(*common[:-1], "spray", "--degrade", "leaf0-spine1=0.1")["fct_us"]["max"]
+    assert 0.98 * whole < weak < blind
+    cut = told(*common, "--fail", "leaf0-spine1@20us", "--fail", "node:spine2@30us", "--reconvergence", "20us")
+    healed = told(*common, "--fail", "leaf0-spine1@20us", "--heal", "leaf0-spine1@40us", "--reconvergence", "20us")
+    assert cut["done"] == healed["done"] == 32
+    assert cut["counts"]["drops"] > 0
+    straggler = told(*common, "--degrade", "node:gpu3=0.5")["fct_us"]["max"]
+    assert straggler > 1.8 * whole
+
+
+def test_planes_of_a_fabric_carry_more_and_one_may_fail() -> None:
+    common = ("tiny.yaml", "--permutation", "2MB", "--balance", "switch-adaptive")
+    assert told(*common)["flows"] == 16
+    whole = told(*common)["fct_us"]["mean"]
+    halved = told(*common, *(part for one in range(4) for part in ("--fail", f"node:p1-leaf{one}")))["fct_us"]["mean"]
+    assert 1.8 < halved / whole < 2.2
+
+
+def test_what_a_full_queue_does() -> None:
+    common = ("--topo", "tiny.topo", "--incast", "20:200kB", "--cc", "none", "--balance", "spray")
+    counts = {full: told(*common, "--full", full)["counts"] for full in ("trim", "drop", "pfc")}
+    assert counts["trim"]["trims"] > 0
+    assert counts["drop"]["drops"] > 0
+    assert counts["pfc"]["pauses"] > 0
+    assert counts["pfc"]["drops"] == counts["pfc"]["trims"] == counts["trim"]["drops"] == counts["drop"]["trims"] == 0
+    small = told(*common, "--queue", "20kB")["counts"]
+    assert small["deepest_queue_bytes"] <= 20_000 < counts["trim"]["deepest_queue_bytes"]
+    lossy = told(*common, "--full", "drop", "--recovery", "go-back-n", "--loss", "0.01")
+    assert lossy["counts"]["losses"] > 0
+    assert lossy["done"] == 20
+
+
+def test_flows_are_written_as_csv(folder: Path) -> None:
+    found = told("--topo", "tiny.topo", "--cm", "tiny.cm", "--flows", "flows.csv")
+    with (folder / "flows.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert [(row["source"], row["target"], row["size_bytes"]) for row in rows][:2] == [
+        ("0", "9", "200000"),
+        ("1", "17", "50000"),
+    ]
+    assert max(float(row["fct_us"]) for row in rows) == found["fct_us"]["max"]
+
+
+@pytest.mark.parametrize("arguments", [("--until", "10us"), ("--fail", "node:gpu0@2us")])
+def test_flows_that_were_not_done_are_told_by_the_exit_code(folder: Path, arguments: tuple[str, str]) -> None:
+    found = told("--topo", "tiny.topo", "--cm", "tiny.cm", *arguments, "--flows", "flows.csv", exit_code=2)
+    assert found["done"] < found["flows"]
+    assert "not done" in found["unfinished"]
+    assert "0,9,200000,\n" in (folder / "flows.csv").read_text()
+
+
+def test_text_for_people() -> None:
+    result = run("--topo", "tiny.topo", "--cm", "tiny.cm")
+    assert result.exit_code == 0
+    assert result.stdout.startswith("4 flows, adaptive, packet engine, seed 1\n")
+    assert "completion (us)" in result.stdout
+    assert "utilisation" in result.stdout
+    assert run("--topo", "tiny.topo", "--cm", "tiny.cm", "-o", "yaml").stdout.startswith("engine: packet\n")
+
+
+def test_start_times_have_units(folder: Path) -> None:
+    (folder / "late.cm").write_text("Nodes 32\nConnections 1\n0->9 id 1 start 7 size 1000\n")
+    assert told("tiny.topo", "--cm", "late.cm")["simulated_us"] > 7
+    assert told("tiny.topo", "--cm", "late.cm", "--start-unit", "ps")["simulated_us"] < 7 + 5
+
+
+def test_a_training_step_of_an_example() -> None:
+    found = told(str(EXAMPLES / "pod.yaml"), "--workload", str(EXAMPLES / "workloads" / "dense-405b.yaml"))
+    assert found
+    text = run(str(EXAMPLES / "pod.yaml"), "--workload", str(EXAMPLES / "workloads" / "dense-405b.yaml"))
+    assert text.exit_code == 0
+    assert "exposed" in text.stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("--topo", "tiny.topo"), "say who sends"),
+        (("--topo", "tiny.topo", "--cm", "tiny.cm", "--incast", "2:1MB"), "say who sends"),
+        (("--cm", "tiny.cm"), "name FILE"),
+        (("tiny.yaml", "--topo", "tiny.topo", "--cm", "tiny.cm"), "name FILE"),
+        (("--topo", "none.topo", "--cm", "tiny.cm"), "No such file or directory: none.topo"),
+        (("--topo", "tiny.topo", "--cm", "none.cm"), "No such file or directory: none.cm"),
+        (("--topo", "tiny.cm", "--cm", "tiny.cm"), "give it as --cm"),
+        (("--topo", "tiny.topo", "--cm", "tiny.topo"), "is not known here"),
+        (("tiny.topo", "--cm", "tiny.cm", "--fail", "leaf0-spine9"), "did you mean spine"),
+        (("tiny.topo", "--cm", "tiny.cm", "--fail", "leaf0-leaf1"), "leaf0 is joined with"),
+        (("tiny.topo", "--cm", "tiny.cm", "--fail", "leaf0"), "A-B"),
+        (("tiny.topo", "--cm", "tiny.cm", "--fail", "leaf0-spine1#7"), "they count from 0"),
+        (("tiny.topo", "--cm", "tiny.cm", "--fail", "leaf0-spine1@5"), "has no unit"),
+        (("tiny.topo", "--cm", "tiny.cm", "--fail", "leaf0-spine1@soon"), "soon"),
+        (("tiny.topo", "--cm", "tiny.cm", "--fail", "node:gpu0"), "[DISCONNECTED]"),
+        (("tiny.topo", "--cm", "tiny.cm", "--degrade", "leaf0-spine1"), "LINK=SHARE"),
+        (("tiny.topo", "--cm", "tiny.cm", "--degrade", "leaf0-spine1=x"), "is no share"),
+        (("tiny.topo", "--cm", "tiny.cm", "--degrade", "leaf0-spine1=2"), "give 0 to 1"),
+        (("tiny.topo", "--cm", "tiny.cm", "--degrade", "leaf0-spine1=nan"), "give 0 to 1"),
+        (("tiny.topo", "--cm", "tiny.cm", "--heal", "leaf0-spine1"), "has no time"),
+        (("tiny.topo", "--cm", "tiny.cm", "--engine", "flow", "--fail", "leaf0-spine1@5us"), "leave the time out"),
+        (("tiny.topo", "--cm", "tiny.cm", "--mtu", "3"), "from 64"),
+        (("tiny.topo", "--cm", "tiny.cm", "--mtu", "4xb"), "unknown unit"),
+        (("tiny.topo", "--cm", "tiny.cm", "--recovery", "go-back-n"), "choose drop or pfc"),
+        (("tiny.topo", "--cm", "tiny.cm", "--loss", "1"), "--loss"),
+        (("tiny.topo", "--cm", "tiny.cm", "--balance", "best"), "ecmp"),
+        (("tiny.topo", "--cm", "tiny.cm", "--seed", "-1"), "--seed"),
+        (("tiny.topo", "--cm", "tiny.cm", "--network", "scale-up"), "no scale-up network"),
+        (("tiny.topo", "--incast", "4"), "N:SIZE"),
+        (("tiny.topo", "--incast", "0:1MB"), "0 flows"),
+        (("tiny.topo", "--permutation", "0"), "has no bytes"),
+        (("tiny.topo", "--permutation", "1 parsec"), "--permutation"),
+        (("tiny.topo", "--all-to-all", "1GB", "--memory", "10MB"), "[TOO_LARGE]"),
+        (("tiny.topo", "--cm", "tiny.cm", "--flows", "flows.txt"), ".csv"),
+        (("tiny.topo", "--workload", "none.yaml"), "none.yaml"),
+        (("tiny.topo", "--workload", "tiny.yaml", "--slow", "x"), "N=FACTOR"),
+    ],
+)
+def test_mistakes_are_told(folder: Path, arguments: tuple[str, ...], words: str) -> None:
+    result = run(*arguments)
+    assert result.exit_code == 1, result.output
+    assert words in result.output
+    assert "Traceback" not in result.output
+    as_json = json.loads(run(*arguments, "-o", "json").stderr)
+    assert as_json["errors"][0]["code"] != "DEFECT"
+    assert {one.name for one in folder.iterdir()} <= {"tiny.topo", "tiny.cm", "tiny.yaml", "config", "no-server"}
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("Nodes 32\nConnections 1\n5->5 id 1 start 0 size 1000\n", "itself"),
+        ("Nodes 32\nConnections 1\n0->32 id 1 start 0 size 1000\n", "32"),
+        ("Nodes 32\nConnections 1\n0->1 id 1 start 0 size 0\n", "size"),
+        ("Nodes 32\nConnections 2\n0->1 id 1 start 0 size 10\n", "2"),
+        ("Nodes 32\nConnections 1\n0->1 id 1 start -5 size 10\n", "start"),
+        ("Nodes 32\nConnections 1\n0->1 id 1 trigger 4 size 10\n", "4"),
+        ("Nodes 64\nConnections 1\n0->40 id 1 start 0 size 10\n", "64"),
+        ("Nodes 32\nConnections 1\nzero->1 id 1 start 0 size 10\n", "broken.cm:3"),
+        ("", "broken.cm"),
+    ],
+)
+def test_matrices_that_make_no_sense_are_refused(folder: Path, text: str, words: str) -> None:
+    (folder / "broken.cm").write_text(text)
+    result = run("tiny.topo", "--cm", "broken.cm")
+    assert result.exit_code == 1, result.output
+    assert words in result.output
+    assert "DEFECT" not in result.output

@@ -1,0 +1,167 @@
+"""Next hops on any network with any failures, against a search made for each endpoint on its own."""
+
+from __future__ import annotations
+
+from collections import deque
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from suanwang.fabric import routes as module
+from suanwang.fabric.clos import Clos, Tier
+from suanwang.fabric.fare import path_bandwidth
+from suanwang.fabric.network import Network
+from suanwang.fabric.routes import attachment, shortest, unreachable
+from suanwang.fabric.routes_kernels import rounds
+from suanwang.model.errors import INVALID, SuanwangError
+from tests.fabric.random_fabrics import dragonflies, small_clos
+
+GBPS = 10**9
+
+
+@st.composite
+def networks(draw: st.DrawFn) -> Network:
+    """Any switches joined in any way, with endpoints on any of them."""
+    endpoints, switches = draw(st.integers(1, 8)), draw(st.integers(1, 7))
+    nodes = st.integers(endpoints, endpoints + switches - 1)
+    cables = draw(st.lists(st.tuples(nodes, nodes).filter(lambda pair: pair[0] != pair[1]), max_size=16))
+    cables += [(number, draw(nodes)) for number in range(endpoints)]
+    cables += [(number, draw(nodes)) for number in range(endpoints) if draw(st.booleans())]
+    cables = draw(st.permutations(cables))
+    a, b = [one for one, _ in cables], [other for _, other in cables]
+    tier = [0] * endpoints + [1] * switches
+    return Network.build(endpoints, a, b, GBPS, 1000, tier, [f"n{number}" for number in range(len(tier))])
+
+
+def found_by_search(network: Network, alive: np.ndarray, endpoint: int) -> list[set[int]]:
+    """For each switch the ports on shortest ways to the endpoint."""
+    away = {endpoint: 0}
+    waiting = deque([endpoint])
+    while waiting:
+        node = waiting.popleft()
+        for port in np.flatnonzero((network.target == node) & alive & alive[network.peer]).tolist():
+            other = int(network.source[port])
+            if other >= network.endpoints and other not in away:
+                away[other] = away[node] + 1
+                waiting.append(other)
+    hops: list[set[int]] = []
+    for switch in range(network.endpoints, network.nodes):
+        ports = np.flatnonzero((network.source == switch) & alive & alive[network.peer]).tolist()
+        best = away.get(switch, 0) - 1
+        hops.append({port for port in ports if switch in away and away.get(int(network.target[port])) == best})
+    return hops
+
+
+@settings(deadline=None, max_examples=300)
+@given(network=networks(), data=st.data())
+def test_next_hops_are_those_of_a_search_whatever_failed(network: Network, data: st.DataObject) -> None:
+    share = data.draw(st.sampled_from([0.0, 0.1, 0.5, 1.0]))
+    random = np.random.default_rng(data.draw(st.integers(0, 2**31)))
+    alive = random.random(network.ports) >= share
+    routes = shortest(network, alive)
+    cut_off = []
+    for endpoint in range(network.endpoints):
+        expected = found_by_search(network, alive, endpoint)
+        for switch, ports in enumerate(expected):
+            mine = set(routes.ports(network, network.endpoints + switch, endpoint).tolist())
+            if endpoint in network.target[list(mine)]:
+                # What hangs on the switch itself is told by all its cables; the engine leaves out those that are down.
+                mine = {port for port in mine if alive[port] and alive[network.peer[port]]}
+            assert mine == ports
+        mine = range(int(network.first_port[endpoint]), int(network.first_port[endpoint + 1]))
+        up = [port for port in mine if alive[port] and alive[network.peer[port]]]
+        cut_off.append(not up)
+    assert (routes.group < 0).tolist() == cut_off
+
+
+@settings(deadline=None)
+@given(network=networks())
+def test_who_reaches_whom(network: Network) -> None:
+    routes = shortest(network)
+    for source in range(network.endpoints):
+        for target in range(network.endpoints):
+            if source == target:
+                continue
+            leaves = network.target[network.first_port[source] : network.first_port[source + 1]].tolist()
+            ways = found_by_search(network, np.ones(network.ports, bool), target)
+            there = any(ways[leaf - network.endpoints] for leaf in leaves)
+            lost = unreachable(network, routes, np.array([source]), np.array([target]))
+            assert (len(lost) == 0) == there
+
+
+@settings(deadline=None)
+@given(network=networks(), seed=st.integers(0, 2**31))
+def test_groups_are_endpoints_on_the_same_switches(network: Network, seed: int) -> None:
+    alive = np.random.default_rng(seed).random(network.ports) > 0.2
+    group, sample = attachment(network, alive)
+    leaves = []
+    for endpoint in range(network.endpoints):
+        ports = np.arange(network.first_port[endpoint], network.first_port[endpoint + 1])
+        up = ports[alive[ports] & alive[network.peer[ports]]]
+        leaves.append(sorted(network.target[up].tolist()))
+    for one in range(network.endpoints):
+        for other in range(network.endpoints):
+            if leaves[one] and leaves[other]:
+                assert (group[one] == group[other]) == (leaves[one] == leaves[other])
+        assert (group[one] < 0) == (not leaves[one])
+    assert group[sample].tolist() == list(range(len(sample)))
+
+
+@settings(deadline=None, max_examples=100)
+@given(clos=small_clos(most=16))
+def test_fare_takes_the_shortest_ways_and_equal_weights_where_all_is_alike(clos: Clos) -> None:
+    network = clos.network()
+    equal, fare = shortest(network), path_bandwidth(network).routes()
+    for node in range(network.endpoints, network.nodes):
+        for endpoint in range(network.endpoints):
+            mine = equal.ports(network, node, endpoint)
+            assert sorted(mine.tolist()) == sorted(fare.ports(network, node, endpoint).tolist())
+            entry = int(fare.table[node - network.endpoints, fare.group[endpoint]])
+            if entry >= 0:
+                assert len(set(fare.weight[fare.first[entry] : fare.first[entry + 1]].tolist())) == 1
+
+
+@settings(deadline=None, max_examples=40)
+@given(dragonfly=dragonflies())
+def test_fare_takes_the_shortest_ways_on_dragonflies(dragonfly: object) -> None:
+    network: Network = dragonfly.network()  # type: ignore[attr-defined]
+    equal, fare = shortest(network), path_bandwidth(network).routes()
+    for node in range(network.endpoints, network.nodes):
+        for endpoint in range(network.endpoints):
+            mine = equal.ports(network, node, endpoint).tolist()
+            assert sorted(mine) == sorted(fare.ports(network, node, endpoint).tolist())
+
+
+@settings(deadline=None)
+@given(weights=st.lists(st.lists(st.integers(1, 10**6), min_size=1, max_size=12), min_size=1, max_size=6))
+def test_rounds_hold_each_port_by_its_weight_and_evenly(weights: list[list[int]]) -> None:
+    first = np.cumsum([0] + [len(one) for one in weights])
+    ports = np.arange(int(first[-1]))
+    lengths, slots = rounds(first, ports, np.array(sum(weights, [])), 256)
+    for number, mine in enumerate(weights):
+        turn = slots[lengths[number] : lengths[number + 1]]
+        assert set(turn.tolist()) == set(range(int(first[number]), int(first[number + 1])))
+        for place, weight in enumerate(mine):
+            exact, times = weight / sum(mine) * len(turn), int((turn == first[number] + place).sum())
+            assert abs(times - exact) <= 1 + len(mine) / 2
+            # No port waits much longer for its turn than its share says.
+            taken = np.cumsum(turn == first[number] + place)
+            assert np.abs(taken - times / len(turn) * np.arange(1, len(turn) + 1)).max() <= len(mine)
+
+
+def test_sets_that_are_alike_are_one() -> None:
+    clos = Clos((Tier(8, 1, GBPS), Tier(16, 8, GBPS)))
+    routes = shortest(clos.network())
+    # One set of all spines for each leaf, one of each cable down for each spine.
+    assert len(routes.first) - 1 == 16 + 8 * 16
+    assert routes.groups == 16
+
+
+def test_tables_that_are_too_large_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "MOST_ENTRIES", 10)
+    with pytest.raises(SuanwangError) as refused:
+        shortest(Clos((Tier(2, 1, GBPS), Tier(4, 2, GBPS))).network())
+    assert refused.value.code == INVALID
+    assert "flow engine" in str(refused.value.hint)

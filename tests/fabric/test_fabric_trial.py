@@ -1,0 +1,97 @@
+"""A trial by either engine, told in the same terms."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+
+from suanwang.fabric.clos import Clos, Tier
+from suanwang.fabric.failing import ports_of
+from suanwang.fabric.packet.engine import Change, Limits
+from suanwang.fabric.packet.settings import BALANCES, Balance, Settings
+from suanwang.fabric.traffic import Traffic, permutation
+from suanwang.fabric.trial import ENGINES, Engine, Outcome, Trial, run
+from suanwang.model.errors import INVALID, SuanwangError
+
+GBPS = 10**9
+MB = 10**6
+NETWORK = Clos((Tier(4, 1, 100 * GBPS), Tier(4, 4, 100 * GBPS))).network()
+MOVED = permutation(16, MB, np.random.default_rng(2))
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize("balance", BALANCES)
+def test_engines_tell_the_same_fields(engine: Engine, balance: Balance) -> None:
+    found = run(Trial(NETWORK, MOVED, Settings(balance=balance), engine))
+    fields = found.fields()
+    assert json.loads(json.dumps(fields)) == fields
+    assert fields["flows"] == fields["done"] == 16
+    assert fields["fct_us"]["mean"] == pytest.approx(found.fct_us.mean(), abs=0.001)
+    assert fields["fct_us"]["p99"] == pytest.approx(np.percentile(found.fct_us, 99), abs=0.001)
+    assert fields["utilisation"] == pytest.approx(found.fct_us.min() / found.fct_us.mean(), abs=1e-4)
+    assert found.packets >= 16 * 245
+    # Endpoints send every byte, with headers; the packet engine counts acknowledgements and what is sent again too.
+    sent = found.port_bytes[:16].sum()
+    assert sent == pytest.approx(16 * (MB + 245 * 64), rel=1e-9 if engine == "flow" else 0.15)
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_a_flow_without_a_way_is_not_done_or_refused(engine: Engine) -> None:
+    cut = [Change(0, tuple(ports_of(NETWORK, "gpu0-leaf0").tolist()), 0.0)]
+    if engine == "packet":
+        with pytest.raises(SuanwangError, match="no path"):
+            run(Trial(NETWORK, MOVED, engine=engine, changes=cut))
+        cut = [Change(10**6, cut[0].ports, 0.0)]
+    found = run(Trial(NETWORK, MOVED, engine=engine, changes=cut))
+    assert np.isnan(found.fct_us).tolist() == ((MOVED.source == 0) | (MOVED.target == 0)).tolist()
+    assert len(found.done) == 14
+    assert "2 flows were not done" in found.unfinished
+    assert found.fields()["done"] == 14
+
+
+def test_nothing_done_has_no_times() -> None:
+    found = run(Trial(NETWORK, MOVED, limits=Limits(until_ps=1000)))
+    assert found.fields()["fct_us"] == dict.fromkeys(("min", "mean", "p50", "p99", "max"))
+    assert found.utilisation == 0.0
+
+
+def test_the_flow_engine_refuses_changes_on_the_way() -> None:
+    later = [Change(5, tuple(ports_of(NETWORK, "leaf0-spine1").tolist()), 0.0)]
+    with pytest.raises(SuanwangError) as refused:
+        run(Trial(NETWORK, MOVED, engine="flow", changes=later))
+    assert refused.value.code == INVALID
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_degraded_cables_weigh_less_under_fare(engine: Engine) -> None:
+    weak = [Change(0, tuple(ports_of(NETWORK, "leaf0-spine1").tolist()), 0.1)]
+    traffic = Traffic.build(16, [0, 1], [4, 8], 4 * MB)
+    shares = {}
+    for balance in ("spray", "fare"):
+        found = run(Trial(NETWORK, traffic, Settings(balance=balance), engine, weak))  # type: ignore[arg-type]
+        up = NETWORK.first_port[16] + 4 + np.arange(4)
+        shares[balance] = found.port_bytes[up][1] / found.port_bytes[up].sum()
+    assert shares["fare"] == pytest.approx(0.1 / 3.1, rel=0.03)
+    assert shares["spray"] > 2 * shares["fare"]
+
+
+def test_progress_is_told_and_may_end_a_run() -> None:
+    asked: list[tuple[int, int]] = []
+
+    def tell(done: int, flows: int) -> bool:
+        asked.append((done, flows))
+        return True
+
+    found = run(Trial(NETWORK, MOVED), tell)
+    assert asked == [(16, 16)]
+    assert not found.unfinished
+
+
+def test_utilisation_counts_per_byte() -> None:
+    outcome = Outcome(
+        np.array([10.0, 20.0, np.nan]), np.array([100, 100, 5]), np.zeros(1), 1, 1, 20.0, {}, "1 flow was not done"
+    )
+    assert outcome.utilisation == pytest.approx(10 / 15)
+    assert outcome.fields()["done"] == 2
