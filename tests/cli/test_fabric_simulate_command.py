@@ -90,7 +90,7 @@ def test_the_contract(engine: str, balance: str, cc: str) -> None:
     assert 0 < found["utilisation"] <= 1
     assert found["packets"] == 49 + 13 + 1 + 1
     assert found["events"] > 0
-    assert found["seconds"] > 0
+    assert found["seconds"] >= 0
     assert found["peak_memory_mb"] > 10
     # The last flow waits for the second, which starts at 5 us.
     assert found["simulated_us"] >= max(times["max"], 5 + times["min"])

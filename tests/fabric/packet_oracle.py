@@ -1,13 +1,13 @@
 """A packet simulator made of plain objects, slow and simple, which the engine has to agree with to the picosecond.
 
-Its rules, from which the engine's code was left out: a port sends small packets (acknowledgements, trimmed headers) first
-and then data in the order of arrival; a packet is passed on once it is there whole; data that finds a queue full is
-trimmed to its header or dropped; a trimmed header comes back as a negative acknowledgement. Senders keep a window of
-bytes, send again what is known to be lost before anything new, and give up on all that is on its way when nothing was
-heard of for a while, doubling their patience; and, every second time that they look, on what was on its way already
-when they looked before, unless it was sent again since. Where full queues drop, an acknowledged packet tells that those before it
-that were not acknowledged are lost. Of what happens at one time, ports come first. Every endpoint has one
-port, there are no marks, and only one way leads from a switch to an endpoint.
+Its rules: a port sends small packets (acknowledgements, trimmed headers) first and then data in the order of arrival; a
+packet is passed on once it is there whole; data that finds a queue full is trimmed to its header or dropped; a trimmed
+header comes back as a negative acknowledgement. Senders keep a window of bytes, send again what is known to be lost
+before anything new, and give up on all that is on its way when nothing was heard of for a while, doubling their
+patience; and, when they look after two such whiles, on what was on its way already when they looked before, unless it
+was sent again since. Where full queues drop, an acknowledged packet tells that those before it that were not
+acknowledged are lost. Of what happens at one time, ports come first. Every endpoint has one port, there are no marks,
+and only one way leads from a switch to an endpoint.
 """
 
 from __future__ import annotations
@@ -15,13 +15,14 @@ from __future__ import annotations
 import heapq
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import count
 
 import numpy as np
 
 from suanwang.fabric.network import Network
 from suanwang.fabric.packet.settings import Settings
+from suanwang.fabric.routes import Routes, shortest
 from suanwang.fabric.traffic import Traffic
 
 PORT_TURN, PACKET_TURN, TIMER_TURN = range(3)
@@ -84,7 +85,8 @@ class Oracle:
     """One run. `way(switch, endpoint)` is the port that leads on."""
 
     def __init__(self, network: Network, traffic: Traffic, settings: Settings, way: Callable[[int, int], int]) -> None:
-        assert settings.queue_bytes and settings.timeout_ps
+        assert settings.queue_bytes
+        assert settings.timeout_ps
         self.network, self.settings, self.way = network, settings, way
         self.ports = [
             Port(number, 8 * 10**12 // int(rate), int(latency))
@@ -305,8 +307,26 @@ class Oracle:
 
 def spread_latencies(network: Network, seed: int) -> Network:
     """The same network with every cable of another length, so that hardly two packets arrive at one time."""
-    from dataclasses import replace
-
     random = np.random.default_rng(seed)
     latency = random.integers(100_000, 2_000_000, network.ports)
-    return replace(network, latency_ps=np.where(np.arange(network.ports) < network.peer, latency, latency[network.peer]))
+    return replace(
+        network, latency_ps=np.where(np.arange(network.ports) < network.peer, latency, latency[network.peer])
+    )
+
+
+def one_way(network: Network, seed: int) -> Routes:
+    """Shortest routes of which every switch keeps one port towards each group, drawn at random."""
+    routes, random = shortest(network), np.random.default_rng(seed)
+    table = routes.table.copy()
+    ports: list[int] = []
+    for place, entry in np.ndenumerate(routes.table):
+        if entry >= 0:
+            table[place] = len(ports)
+            ports.append(int(random.choice(routes.port[routes.first[entry] : routes.first[entry + 1]])))
+    return replace(
+        routes,
+        table=table,
+        first=np.arange(len(ports) + 1),
+        port=np.array(ports, np.int64),
+        weight=np.ones(len(ports), np.int64),
+    )

@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.fabric.random_fabrics import small_clos
 
 from suanwang.fabric.clos import Clos, Tier
 from suanwang.fabric.network import Network
 from suanwang.fabric.routes import shortest, unreachable
 from suanwang.model.errors import INVALID, SuanwangError
-from tests.fabric.random_fabrics import small_clos
 
 GBPS = 10**9
 

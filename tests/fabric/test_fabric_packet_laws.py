@@ -9,21 +9,27 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.fabric.random_fabrics import dragonflies, small_clos
 
 from suanwang.fabric.clos import Clos, Tier
 from suanwang.fabric.dragonfly import Dragonfly
 from suanwang.fabric.network import Network
 from suanwang.fabric.packet.engine import Change, Limits, simulate
 from suanwang.fabric.packet.result import PacketResult
-from suanwang.fabric.packet.settings import BALANCES, CONGESTIONS, Settings
+from suanwang.fabric.packet.settings import BALANCES, CONGESTIONS, Full, Recovery, Settings
 from suanwang.fabric.traffic import Traffic, permutation
 from suanwang.fabric.trial import router
 from suanwang.model.errors import SuanwangError
-from tests.fabric.random_fabrics import dragonflies, small_clos
 
 GBPS = 10**9
 PS = 10**12
-REPAIRS = [("trim", "selective"), ("drop", "selective"), ("drop", "go-back-n"), ("pfc", "selective"), ("pfc", "go-back-n")]
+REPAIRS: list[tuple[Full, Recovery]] = [
+    ("trim", "selective"),
+    ("drop", "selective"),
+    ("drop", "go-back-n"),
+    ("pfc", "selective"),
+    ("pfc", "go-back-n"),
+]
 
 connected = small_clos(most=16).filter(
     lambda one: one.trees == 1 and one.endpoints > 1 and (one.joined <= one.height or one.rails == 1)
@@ -93,7 +99,7 @@ def equal(one: PacketResult, other: PacketResult) -> bool:
     return all(np.array_equal(getattr(one, field.name), getattr(other, field.name)) for field in fields(PacketResult))
 
 
-@settings(deadline=None, max_examples=150)
+@settings(deadline=None, max_examples=100)
 @given(clos=connected, chosen=policies(), seed=st.integers(0, 2**31))
 def test_laws_hold_on_clos_networks(clos: Clos, chosen: Settings, seed: int) -> None:
     network, traffic = clos.network(), random_traffic(clos.endpoints, seed)
@@ -121,7 +127,9 @@ def test_laws_hold_on_dragonflies(dragonfly: Dragonfly, chosen: Settings, seed: 
 
 
 @settings(deadline=None, max_examples=100)
-@given(clos=connected, chosen=policies(), seed=st.integers(0, 2**31), at=st.integers(0, 30), events=st.integers(0, 5000))
+@given(
+    clos=connected, chosen=policies(), seed=st.integers(0, 2**31), at=st.integers(0, 30), events=st.integers(0, 5000)
+)
 def test_nothing_is_lost_from_sight_when_a_run_is_cut_short(
     clos: Clos, chosen: Settings, seed: int, at: int, events: int
 ) -> None:
@@ -134,7 +142,7 @@ def test_nothing_is_lost_from_sight_when_a_run_is_cut_short(
     check(network, traffic, chosen, short)
 
 
-@settings(deadline=None, max_examples=60)
+@settings(deadline=None, max_examples=40)
 @given(
     clos=connected, chosen=policies(), seed=st.integers(0, 2**31),
     cuts=st.lists(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 
@@ -41,7 +43,7 @@ def test_one_percent_loss_halves_go_back_n_and_hardly_touches_selective_repeat(c
 
 def test_go_back_n_loses_more_the_more_is_lost() -> None:
     found = [goodput("go-back-n", loss) for loss in (0.0, 0.0001, 0.001, 0.01, 0.03)]
-    assert all(later < earlier for earlier, later in zip(found, found[1:], strict=False))
+    assert all(later < earlier for earlier, later in pairwise(found))
 
 
 def test_losses_come_as_often_as_asked() -> None:

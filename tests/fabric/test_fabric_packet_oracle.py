@@ -2,35 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.fabric.packet_oracle import Oracle, one_way, spread_latencies
+from tests.fabric.random_fabrics import small_clos
 
 from suanwang.fabric.clos import Clos, Tier
 from suanwang.fabric.network import Network
 from suanwang.fabric.packet.engine import simulate
 from suanwang.fabric.packet.settings import Full, Settings
-from suanwang.fabric.routes import Routes, shortest
 from suanwang.fabric.traffic import Traffic
-from tests.fabric.packet_oracle import Oracle, spread_latencies
-from tests.fabric.random_fabrics import small_clos
 
 GBPS = 10**9
-
-
-def one_way(network: Network, seed: int) -> Routes:
-    """Shortest routes of which every switch keeps one port towards each group, drawn at random."""
-    routes, random = shortest(network), np.random.default_rng(seed)
-    table, ports = routes.table.copy(), []
-    for place, entry in np.ndenumerate(routes.table):
-        if entry >= 0:
-            table[place] = len(ports)
-            ports.append(int(random.choice(routes.port[routes.first[entry] : routes.first[entry + 1]])))
-    return replace(
-        routes, table=table, first=np.arange(len(ports) + 1), port=np.array(ports, np.int64), weight=np.ones(len(ports))
-    )
 
 
 def flows(network: Network, count: int, largest: int, seed: int) -> Traffic:
@@ -75,7 +59,8 @@ def both(network: Network, traffic: Traffic, chosen: Settings, seed: int) -> Ora
     seed=st.integers(0, 2**31),
 )  # fmt: skip
 def test_times_are_the_plain_simulators(
-    clos: Clos, count: int, packets: int, mtu: int, window: int | None, queue: int, full: Full, ack_packets: int, seed: int
+    clos: Clos, count: int, packets: int, mtu: int, window: int | None, queue: int, full: Full, ack_packets: int,
+    seed: int,
 ) -> None:  # fmt: skip
     network = spread_latencies(clos.network(), seed)
     wire = mtu + 64

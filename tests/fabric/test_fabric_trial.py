@@ -70,7 +70,7 @@ def test_degraded_cables_weigh_less_under_fare(engine: Engine) -> None:
     traffic = Traffic.build(16, [0, 1], [4, 8], 4 * MB)
     shares = {}
     for balance in ("spray", "fare"):
-        found = run(Trial(NETWORK, traffic, Settings(balance=balance), engine, weak))  # type: ignore[arg-type]
+        found = run(Trial(NETWORK, traffic, Settings(balance=balance), engine, weak))
         up = NETWORK.first_port[16] + 4 + np.arange(4)
         shares[balance] = found.port_bytes[up][1] / found.port_bytes[up].sum()
     assert shares["fare"] == pytest.approx(0.1 / 3.1, rel=0.03)

@@ -103,6 +103,8 @@ def shortest(network: Network, up: Bools | None = None) -> Routes:
 
 def unreachable(network: Network, routes: Routes, source: Integers, target: Integers) -> Integers:
     """Which of the pairs of endpoints have no path."""
+    if routes.groups == 0:
+        return np.arange(len(source))
     links = int(network.first_port[network.endpoints])
     leaf = network.target[:links] - network.endpoints
     group = routes.group[target]

@@ -51,9 +51,9 @@ def find_paths(
 
     Args:
         balance: "spray" divides each flow at every switch by the weights of its next hops, and at the sender over its
-            ports that lead there, evenly or by what `routes.reach` says (FARE is this with FARE's weights in `routes`); "ecmp" has each switch pick
-            one next hop for a flow, by a hash of the seed, the flow's ends and number and the switch, in proportion
-            to weights.
+            ports that lead there, evenly or by `routes.reach` (FARE is this with FARE's weights in `routes`); "ecmp"
+            has each switch pick one next hop for a flow, by a hash of the seed, the flow's ends and number and the
+            switch, in proportion to weights.
         up: ports that work. Where `routes` were found with others, flows over ports that do not never end.
         rate_bps: rates of ports in place of the network's, for degraded ones.
 

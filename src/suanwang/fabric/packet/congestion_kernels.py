@@ -9,7 +9,7 @@ through in the last round trip ("quick adapt").
 
 from __future__ import annotations
 
-from suanwang.compiled import njit
+from suanwang.compiled import inlined
 from suanwang.fabric.packet.layout import (
     ACHIEVED,
     AVERAGE,
@@ -46,7 +46,7 @@ QUICK_SHARE = 8.0
 """Quick adapt acts when less than a window over this got through."""
 
 
-@njit()
+@inlined()
 def on_delay(m, r, flow, round_trip, marked):  # type: ignore[no-untyped-def]
     """Note a measured round trip; gives the delay above the shortest one."""
     own = m[flow + REALS]
@@ -62,7 +62,7 @@ def on_delay(m, r, flow, round_trip, marked):  # type: ignore[no-untyped-def]
     return delay
 
 
-@njit()
+@inlined()
 def on_ack(m, r, flow, taken, delay, marked):  # type: ignore[no-untyped-def]
     """`taken` bytes arrived, the last of them with `delay` and perhaps marked."""
     own = m[flow + REALS]
@@ -94,7 +94,7 @@ def on_ack(m, r, flow, taken, delay, marked):  # type: ignore[no-untyped-def]
         _bound(m, r, flow)
 
 
-@njit()
+@inlined()
 def on_trim(m, r, flow, lost):  # type: ignore[no-untyped-def]
     """`lost` bytes were trimmed."""
     own = m[flow + REALS]
@@ -106,7 +106,7 @@ def on_trim(m, r, flow, lost):  # type: ignore[no-untyped-def]
         _bound(m, r, flow)
 
 
-@njit()
+@inlined()
 def _quick(m, r, flow, lost, marked, delay):  # type: ignore[no-untyped-def]
     own = m[flow + REALS]
     now = m[NOW]
@@ -129,7 +129,7 @@ def _quick(m, r, flow, lost, marked, delay):  # type: ignore[no-untyped-def]
     return acted
 
 
-@njit()
+@inlined()
 def _grow(m, r, flow, taken, delay, scale):  # type: ignore[no-untyped-def]
     own = m[flow + REALS]
     if delay < NO_DELAY_PS:
@@ -145,7 +145,7 @@ def _grow(m, r, flow, taken, delay, scale):  # type: ignore[no-untyped-def]
     r[own + INCREASE] += PROPORTIONAL * m[PAYLOAD] * scale * share * taken
 
 
-@njit()
+@inlined()
 def _shrink(m, r, flow):  # type: ignore[no-untyped-def]
     own = m[flow + REALS]
     now = m[NOW]
@@ -157,7 +157,7 @@ def _shrink(m, r, flow):  # type: ignore[no-untyped-def]
         m[flow + LAST_DECREASE] = now
 
 
-@njit()
+@inlined()
 def _bound(m, r, flow):  # type: ignore[no-untyped-def]
     own = m[flow + REALS]
     least = m[PAYLOAD] + m[HEADER]

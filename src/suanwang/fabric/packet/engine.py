@@ -145,7 +145,7 @@ class _Run:
         until = min(when, self.limits.until_ps)
         while True:
             m = memory.m
-            before, created = int(m[at.DELIVERED]), int(m[at.CREATED])
+            before = int(m[at.DELIVERED])
             left = self.limits.events - int(m[at.EVENTS])
             why = run(m, memory.r, memory.table, memory.sets, memory.turn, until, min(SLICE_EVENTS, left))
             done = len(self.traffic) - int(m[at.OPEN])
@@ -160,7 +160,8 @@ class _Run:
                 self._check_room(room, memory.table.nbytes)
                 grow(memory)
             # A million events that bring nothing anywhere: only timers are left, for flows that have no way.
-            idle = idle + 1 if int(m[at.DELIVERED]) == before else 0
+            # Before a change, time itself goes on to it.
+            idle = idle + 1 if when == FOREVER_PS and int(m[at.DELIVERED]) == before else 0
             if idle >= MOST_IDLE_SLICES:
                 return True
 

@@ -7,7 +7,7 @@ in the order of their addresses, so a run is the same every time.
 
 from __future__ import annotations
 
-from suanwang.compiled import njit
+from suanwang.compiled import inlined
 from suanwang.fabric.packet.layout import (
     BUCKET,
     BUCKET_SHIFT,
@@ -24,7 +24,7 @@ from suanwang.fabric.packet.layout import (
 )
 
 
-@njit()
+@inlined()
 def schedule(m, thing, when):  # type: ignore[no-untyped-def]
     """Let a port or packet happen at `when`, within the ring's reach or a little beyond it."""
     m[thing + WHEN] = when
@@ -40,7 +40,7 @@ def schedule(m, thing, when):  # type: ignore[no-untyped-def]
     m[place] = thing
 
 
-@njit()
+@inlined()
 def _insert(m, thing, when):  # type: ignore[no-untyped-def]
     """Into the list at hand, by time and address."""
     before, other = 0, m[CURRENT]
@@ -53,7 +53,7 @@ def _insert(m, thing, when):  # type: ignore[no-untyped-def]
         m[before + LINK] = thing
 
 
-@njit()
+@inlined()
 def _merge(m, one, other):  # type: ignore[no-untyped-def]
     """Two sorted lists as one."""
     head = tail = 0
@@ -76,7 +76,7 @@ def _merge(m, one, other):  # type: ignore[no-untyped-def]
     return head
 
 
-@njit()
+@inlined()
 def _sorted(m, thing, parts):  # type: ignore[no-untyped-def]
     """The list sorted, by merging: part i holds 2^i of it, or nothing."""
     parts[:] = 0
@@ -97,7 +97,7 @@ def _sorted(m, thing, parts):  # type: ignore[no-untyped-def]
     return result
 
 
-@njit()
+@inlined()
 def schedule_timer(m, flow, when):  # type: ignore[no-untyped-def]
     """Let a flow's timer go off at `when`; each flow has at most one."""
     place = m[FAR]
@@ -114,7 +114,7 @@ def schedule_timer(m, flow, when):  # type: ignore[no-untyped-def]
     m[base + 2 * place + 1] = flow
 
 
-@njit()
+@inlined()
 def take_timer(m):  # type: ignore[no-untyped-def]
     """The flow whose timer is the first; it is taken off."""
     base = m[FAR_AT]
@@ -140,7 +140,7 @@ def take_timer(m):  # type: ignore[no-untyped-def]
     return taken
 
 
-@njit()
+@inlined()
 def advance(m, parts):  # type: ignore[no-untyped-def]
     """Bring the next bucket that holds anything to hand, but none later than the first timer's."""
     mask, shift, ring = m[BUCKETS] - 1, m[BUCKET_SHIFT], m[RING_AT]
@@ -164,7 +164,7 @@ def advance(m, parts):  # type: ignore[no-untyped-def]
     m[CURRENT] = _sorted(m, due, parts)
 
 
-@njit()
+@inlined()
 def next_time(m, parts):  # type: ignore[no-untyped-def]
     """When the next event is, or NO_MORE."""
     while m[CURRENT] == 0 and m[WAITING] > 0:
@@ -175,7 +175,7 @@ def next_time(m, parts):  # type: ignore[no-untyped-def]
     return min(timer, m[m[CURRENT] + WHEN]) if m[CURRENT] != 0 else timer
 
 
-@njit()
+@inlined()
 def take(m, when):  # type: ignore[no-untyped-def]
     """The thing that happens at `when`, the next time there is: a port, a packet, or minus a flow for its timer."""
     m[NOW] = when

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from suanwang.compiled import njit
+from suanwang.compiled import inlined
 from suanwang.fabric.packet.congestion_kernels import on_ack, on_delay, on_trim
 from suanwang.fabric.packet.events_kernels import schedule_timer
 from suanwang.fabric.packet.layout import (
@@ -99,7 +99,7 @@ MOST_PATIENCE = 6
 """Retransmission timers double up to this many times."""
 
 
-@njit()
+@inlined()
 def wire_bytes(m, flow, sequence):  # type: ignore[no-untyped-def]
     """Size of a packet of a flow, header included; the last one holds the rest."""
     if sequence == m[flow + PACKETS] - 1:
@@ -107,7 +107,7 @@ def wire_bytes(m, flow, sequence):  # type: ignore[no-untyped-def]
     return m[PAYLOAD] + m[HEADER]
 
 
-@njit()
+@inlined()
 def can_send(m, r, flow):  # type: ignore[no-untyped-def]
     """Whether the flow has something to send, and its window room for it; one packet may always be on its way.
 
@@ -119,13 +119,13 @@ def can_send(m, r, flow):  # type: ignore[no-untyped-def]
     return _has_room(m, r, flow) or (flying <= m[flow + UNASKED] and flying < m[ACK_BYTES])
 
 
-@njit()
+@inlined()
 def _has_room(m, r, flow):  # type: ignore[no-untyped-def]
     flying = m[flow + FLYING]
     return flying == 0 or flying + m[PAYLOAD] + m[HEADER] <= r[m[flow + REALS] + WINDOW]
 
 
-@njit()
+@inlined()
 def choose_plane(m, flow):  # type: ignore[no-untyped-def]
     """The port by which the flow's next packet leaves its endpoint; 0 if none leads anywhere."""
     count, first = m[flow + SOURCE_PORTS], m[flow + SOURCE_PORT]
@@ -151,7 +151,7 @@ def choose_plane(m, flow):  # type: ignore[no-untyped-def]
     return 0
 
 
-@njit()
+@inlined()
 def _in_turn(m, flow, first, count, total):  # type: ignore[no-untyped-def]
     """The port whose turn it is, each as often as its share says and as evenly as can be.
 
@@ -169,7 +169,7 @@ def _in_turn(m, flow, first, count, total):  # type: ignore[no-untyped-def]
     return 0
 
 
-@njit()
+@inlined()
 def _soonest(m, flow, first, count):  # type: ignore[no-untyped-def]
     """Of an endpoint's ports that lead there the one that is free first; of those alike the next one round."""
     best = 0
@@ -183,7 +183,7 @@ def _soonest(m, flow, first, count):  # type: ignore[no-untyped-def]
     return best
 
 
-@njit()
+@inlined()
 def kick(m, r, flow):  # type: ignore[no-untyped-def]
     """Have the flow wait for its turn at a port, if it can send and does not wait yet."""
     if m[flow + QUEUED] != 0 or m[flow + STARTED] == 0 or not can_send(m, r, flow):
@@ -198,7 +198,7 @@ def kick(m, r, flow):  # type: ignore[no-untyped-def]
                 arm(m, port)
 
 
-@njit()
+@inlined()
 def _wait_at(m, flow, port):  # type: ignore[no-untyped-def]
     m[flow + QUEUED] = 1
     m[flow + RING_NEXT] = 0
@@ -209,7 +209,7 @@ def _wait_at(m, flow, port):  # type: ignore[no-untyped-def]
     m[port + LOW_TAIL] = flow
 
 
-@njit()
+@inlined()
 def serve_endpoint(m, r, port):  # type: ignore[no-untyped-def]
     """An endpoint's port is free: acknowledgements first, then the next flow in turn."""
     m[port + FLAGS] &= ~ARMED
@@ -232,7 +232,7 @@ def serve_endpoint(m, r, port):  # type: ignore[no-untyped-def]
         arm(m, port)
 
 
-@njit()
+@inlined()
 def _send(m, r, flow, port):  # type: ignore[no-untyped-def]
     """Send the flow's next packet; False if there was none after all."""
     sequence, flags, notes = -1, 0, m[flow + FIRST]
@@ -267,7 +267,7 @@ def _send(m, r, flow, port):  # type: ignore[no-untyped-def]
     return True
 
 
-@njit()
+@inlined()
 def _entropy(m, flow):  # type: ignore[no-untyped-def]
     """The value in a packet's header that switches hash to choose a path."""
     balance = m[BALANCE]
@@ -288,7 +288,7 @@ def _entropy(m, flow):  # type: ignore[no-untyped-def]
     return (m[flow + TURN] + m[flow + MIXER]) % m[PATHS]
 
 
-@njit()
+@inlined()
 def hear(m, r, packet):  # type: ignore[no-untyped-def]
     """An acknowledgement, good or bad, is back at the sender."""
     flow, info = m[packet + FLOW], m[packet + INFO]
@@ -311,7 +311,7 @@ def hear(m, r, packet):  # type: ignore[no-untyped-def]
     free_packet(m, packet)
 
 
-@njit()
+@inlined()
 def _learn(m, flow, receipts):  # type: ignore[no-untyped-def]
     """The first `receipts` packets that arrived are known to have; gives their bytes."""
     notes, taken = m[flow + FIRST], 0
@@ -326,7 +326,7 @@ def _learn(m, flow, receipts):  # type: ignore[no-untyped-def]
     return taken
 
 
-@njit()
+@inlined()
 def _hear_good(m, r, flow, taken, round_trip, info):  # type: ignore[no-untyped-def]
     marked = info & MARKED != 0
     if m[CONGESTION] != NO_CONGESTION_CONTROL:
@@ -339,7 +339,7 @@ def _hear_good(m, r, flow, taken, round_trip, info):  # type: ignore[no-untyped-
         m[flow + SAVED] = min(m[flow + SAVED] + 1, SAVED_ENTROPIES)
 
 
-@njit()
+@inlined()
 def _hear_bad(m, r, flow, sequence):  # type: ignore[no-untyped-def]
     if m[RECOVERY] == GO_BACK_N:
         _go_back(m, flow, sequence)
@@ -349,7 +349,7 @@ def _hear_bad(m, r, flow, sequence):  # type: ignore[no-untyped-def]
             on_trim(m, r, flow, wire_bytes(m, flow, sequence))
 
 
-@njit()
+@inlined()
 def _declare_lost(m, flow, sequence):  # type: ignore[no-untyped-def]
     """A packet on its way is given up; it will be sent again before anything new."""
     note = m[flow + FIRST] + sequence
@@ -362,7 +362,7 @@ def _declare_lost(m, flow, sequence):  # type: ignore[no-untyped-def]
     m[flow + LOST_TAIL] = sequence + 1
 
 
-@njit()
+@inlined()
 def _notice_gaps(m, flow, sequence):  # type: ignore[no-untyped-def]
     """Where packets keep their order, those sent before one that arrived have arrived too, or are lost.
 
@@ -374,7 +374,7 @@ def _notice_gaps(m, flow, sequence):  # type: ignore[no-untyped-def]
     m[flow + CHECKED] = max(m[flow + CHECKED], sequence + 1)
 
 
-@njit()
+@inlined()
 def _go_back(m, flow, sequence):  # type: ignore[no-untyped-def]
     for other in range(sequence, m[flow + NEXT]):
         m[m[flow + FIRST] + other] &= ~ON_ITS_WAY
@@ -382,7 +382,7 @@ def _go_back(m, flow, sequence):  # type: ignore[no-untyped-def]
     m[flow + NEXT] = max(sequence, m[flow + ACKED])
 
 
-@njit()
+@inlined()
 def on_timer(m, r, flow):  # type: ignore[no-untyped-def]
     """A flow starts, or has waited for an acknowledgement long enough."""
     now = m[NOW]
@@ -405,7 +405,7 @@ def on_timer(m, r, flow):  # type: ignore[no-untyped-def]
     schedule_timer(m, flow, m[flow + PROGRESS] + (m[LEAST_PATIENCE] << m[flow + PATIENCE]))
 
 
-@njit()
+@inlined()
 def _give_up_waiting(m, flow):  # type: ignore[no-untyped-def]
     notes = m[flow + FIRST]
     m[TIMEOUTS] += 1
@@ -419,7 +419,7 @@ def _give_up_waiting(m, flow):  # type: ignore[no-untyped-def]
     m[flow + SAVED] = 0
 
 
-@njit()
+@inlined()
 def _sweep(m, r, flow):  # type: ignore[no-untyped-def]
     """Give up what was sent before the last sweep and still is on its way, while other packets get through.
 
@@ -436,7 +436,7 @@ def _sweep(m, r, flow):  # type: ignore[no-untyped-def]
     r[own + SWEPT_AT] = m[NOW]
 
 
-@njit()
+@inlined()
 def _skip_known(m, flow):  # type: ignore[no-untyped-def]
     while m[flow + CUMULATIVE] < m[flow + NEXT] and m[m[flow + FIRST] + m[flow + CUMULATIVE]] & KNOWN:
         m[flow + CUMULATIVE] += 1

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from suanwang.compiled import njit
+from suanwang.compiled import inlined, njit
 from suanwang.fabric.packet.events_kernels import next_time, take
 from suanwang.fabric.packet.hosts_kernels import hear, kick, on_timer, serve_endpoint
 from suanwang.fabric.packet.layout import (
@@ -73,7 +73,7 @@ SPARE_PACKETS = 16
 """Rows that one event may need: pause frames, and a packet or two for each port of an endpoint."""
 
 
-@njit()
+@inlined()
 def _arrive(m, r, table, sets, turn, packet):  # type: ignore[no-untyped-def]
     port, info = m[packet + PORT], m[packet + INFO]
     kind = info & KIND
@@ -103,7 +103,7 @@ def _arrive(m, r, table, sets, turn, packet):  # type: ignore[no-untyped-def]
         enqueue_high(m, out, packet)
 
 
-@njit()
+@inlined()
 def _pause(m, port, packet):  # type: ignore[no-untyped-def]
     if m[packet + EXTRA] != 0:
         m[port + FLAGS] |= BLOCKED
@@ -114,7 +114,7 @@ def _pause(m, port, packet):  # type: ignore[no-untyped-def]
     free_packet(m, packet)
 
 
-@njit()
+@inlined()
 def _next_port(m, table, sets, turn, switch, node, packet):  # type: ignore[no-untyped-def]
     flow = m[packet + FLOW]
     forth = m[packet + INFO] & KIND == DATA

@@ -248,6 +248,8 @@ def follow(
 def _shares(network: Network, traffic: Traffic, routes: Routes, rate_bps: Integers) -> Integers:
     """Of each flow and port of its source: what the way there carries, of 2^20 for a whole port; 0 without a way."""
     shares = np.zeros((len(traffic), at.MOST_PLANES), np.int64)
+    if routes.groups == 0:
+        return shares
     group = routes.group[traffic.target]
     safe = np.maximum(group, 0)
     most = network.rate_bps[: network.first_port[network.endpoints]].max()

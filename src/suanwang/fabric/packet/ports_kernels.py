@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from suanwang.compiled import njit
+from suanwang.compiled import inlined
 from suanwang.fabric.packet.events_kernels import schedule
 from suanwang.fabric.packet.layout import (
     ADAPTIVE,
@@ -66,7 +66,7 @@ from suanwang.fabric.packet.layout import (
 )  # fmt: skip
 
 
-@njit()
+@inlined()
 def draw(m):  # type: ignore[no-untyped-def]
     """32 random bits (Marsaglia's xorshift64, with Vigna's multiplier)."""
     value = np.uint64(m[RANDOM])
@@ -77,7 +77,7 @@ def draw(m):  # type: ignore[no-untyped-def]
     return np.int64((value * np.uint64(2685821657736338717)) >> np.uint64(32))
 
 
-@njit()
+@inlined()
 def mix(value):  # type: ignore[no-untyped-def]
     """A hash of an integer, as 32 bits (the finaliser of Steele, Lea and Flood's SplitMix)."""
     bits = np.uint64(value)
@@ -86,7 +86,7 @@ def mix(value):  # type: ignore[no-untyped-def]
     return np.int64((bits ^ (bits >> np.uint64(31))) >> np.uint64(32))
 
 
-@njit()
+@inlined()
 def new_packet(m):  # type: ignore[no-untyped-def]
     """A packet's row that is free."""
     packet = m[FREE_HEAD]
@@ -96,7 +96,7 @@ def new_packet(m):  # type: ignore[no-untyped-def]
     return packet
 
 
-@njit()
+@inlined()
 def free_packet(m, packet):  # type: ignore[no-untyped-def]
     """Give a packet's row back."""
     m[packet + LINK] = m[FREE_HEAD]
@@ -104,7 +104,7 @@ def free_packet(m, packet):  # type: ignore[no-untyped-def]
     m[FREE_PACKETS] += 1
 
 
-@njit()
+@inlined()
 def lose(m, packet):  # type: ignore[no-untyped-def]
     """The packet is gone, unnoticed."""
     info = m[packet + INFO]
@@ -114,7 +114,7 @@ def lose(m, packet):  # type: ignore[no-untyped-def]
     free_packet(m, packet)
 
 
-@njit()
+@inlined()
 def transmit(m, port, packet):  # type: ignore[no-untyped-def]
     """Put the packet on the wire, now; it arrives when its last bit does."""
     size = m[packet + INFO] >> SIZE_SHIFT
@@ -125,7 +125,7 @@ def transmit(m, port, packet):  # type: ignore[no-untyped-def]
     schedule(m, packet, done + m[port + LATENCY])
 
 
-@njit()
+@inlined()
 def arm(m, port):  # type: ignore[no-untyped-def]
     """Look at the port again when it is free."""
     if m[port + FLAGS] & ARMED == 0:
@@ -133,13 +133,13 @@ def arm(m, port):  # type: ignore[no-untyped-def]
         schedule(m, port, max(m[port + FREE_AT], m[NOW]))
 
 
-@njit()
+@inlined()
 def has_work(m, port):  # type: ignore[no-untyped-def]
     """Whether anything waits at the port that may go; small packets go even where data is paused."""
     return m[port + HIGH_HEAD] != 0 or (m[port + LOW_HEAD] != 0 and m[port + FLAGS] & BLOCKED == 0)
 
 
-@njit()
+@inlined()
 def take_high(m, port):  # type: ignore[no-untyped-def]
     """The first small packet of a port."""
     packet = m[port + HIGH_HEAD]
@@ -148,7 +148,7 @@ def take_high(m, port):  # type: ignore[no-untyped-def]
     return packet
 
 
-@njit()
+@inlined()
 def enqueue_high(m, port, packet):  # type: ignore[no-untyped-def]
     """Queue a small packet before all data."""
     if m[port + PACE] == 0:
@@ -173,7 +173,7 @@ def enqueue_high(m, port, packet):  # type: ignore[no-untyped-def]
     arm(m, port)
 
 
-@njit()
+@inlined()
 def enqueue_data(m, port, packet, ingress):  # type: ignore[no-untyped-def]
     """Queue data at a switch's port: it may be trimmed, dropped, or have its sender paused."""
     if m[port + PACE] == 0:
@@ -213,7 +213,7 @@ def enqueue_data(m, port, packet, ingress):  # type: ignore[no-untyped-def]
         arm(m, port)
 
 
-@njit()
+@inlined()
 def count_ingress(m, ingress, size):  # type: ignore[no-untyped-def]
     """Priority flow control (IEEE 802.1Qbb): pause the sender when too much of what it sent waits here."""
     m[ingress + INGRESS] += size
@@ -225,7 +225,7 @@ def count_ingress(m, ingress, size):  # type: ignore[no-untyped-def]
         _tell_pause(m, ingress, 0)
 
 
-@njit()
+@inlined()
 def _tell_pause(m, ingress, pause):  # type: ignore[no-untyped-def]
     # The frame goes back over the same cable; it waits for no queue.
     packet = new_packet(m)
@@ -239,7 +239,7 @@ def _tell_pause(m, ingress, pause):  # type: ignore[no-untyped-def]
     schedule(m, packet, m[NOW] + ((m[CONTROL] * m[back + PACE]) >> PACE_SHIFT) + m[back + LATENCY])
 
 
-@njit()
+@inlined()
 def serve_switch(m, port):  # type: ignore[no-untyped-def]
     """A switch's port is free: send what is next."""
     m[port + FLAGS] &= ~ARMED
@@ -258,7 +258,7 @@ def serve_switch(m, port):  # type: ignore[no-untyped-def]
         arm(m, port)
 
 
-@njit()
+@inlined()
 def _mark(m, depth, packet):  # type: ignore[no-untyped-def]
     """Mark congestion on a packet that leaves: surely above one depth, with a rising chance from another one on."""
     low, high = m[MARK_LOW], m[MARK_HIGH]
@@ -267,7 +267,7 @@ def _mark(m, depth, packet):  # type: ignore[no-untyped-def]
         m[MARKS] += 1
 
 
-@njit()
+@inlined()
 def choose(m, sets, turn, entry, switch, group, packet):  # type: ignore[no-untyped-def]
     """Which port of the set at `entry` the packet takes at `switch` (counted without endpoints) towards `group`."""
     count = sets[entry]
@@ -290,7 +290,7 @@ def choose(m, sets, turn, entry, switch, group, packet):  # type: ignore[no-unty
     return sets[first + best]
 
 
-@njit()
+@inlined()
 def _shortest(m, sets, first, count, start):  # type: ignore[no-untyped-def]
     """The port with the least to send, in bands as deep as marking begins; of those alike the next one round.
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from suanwang.compiled import njit
+from suanwang.compiled import inlined
 from suanwang.fabric.packet.events_kernels import schedule_timer
 from suanwang.fabric.packet.layout import (
     ACK,
@@ -48,7 +48,7 @@ from suanwang.fabric.packet.layout import (
 from suanwang.fabric.packet.ports_kernels import enqueue_high, free_packet
 
 
-@njit()
+@inlined()
 def receive(m, packet):  # type: ignore[no-untyped-def]
     """Data, or the header that trimming left of it, is at its destination."""
     flow, sequence, info = m[packet + FLOW], m[packet + SEQUENCE], m[packet + INFO]
@@ -87,7 +87,7 @@ def receive(m, packet):  # type: ignore[no-untyped-def]
         _fire(m, m[flow + FIRES])
 
 
-@njit()
+@inlined()
 def _answer(m, packet, kind):  # type: ignore[no-untyped-def]
     """Turn the packet into its answer; it takes time stamp, mark and entropy back, by the cable that it came by."""
     kept = m[packet + INFO] & (MARKED | (ENTROPY_MASK << ENTROPY_SHIFT))
@@ -97,7 +97,7 @@ def _answer(m, packet, kind):  # type: ignore[no-untyped-def]
     enqueue_high(m, m[m[packet + PORT] + PEER], packet)
 
 
-@njit()
+@inlined()
 def _fire(m, trigger):  # type: ignore[no-untyped-def]
     """A flow counts towards its trigger; the last one lets others start."""
     if trigger == 0:
