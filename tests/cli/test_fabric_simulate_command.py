@@ -234,7 +234,7 @@ def test_a_training_step_of_an_example() -> None:
         (("tiny.topo", "--cm", "tiny.cm", "--seed", "-1"), "--seed"),
         (("tiny.topo", "--cm", "tiny.cm", "--network", "scale-up"), "no scale-up network"),
         (("tiny.topo", "--incast", "4"), "N:SIZE"),
-        (("tiny.topo", "--incast", "0:1MB"), "0 flows"),
+        (("tiny.topo", "--incast", "0:1MB"), "0 endpoints can't send"),
         (("tiny.topo", "--permutation", "0"), "has no bytes"),
         (("tiny.topo", "--permutation", "1 parsec"), "--permutation"),
         (("tiny.topo", "--all-to-all", "1GB", "--memory", "10MB"), "[TOO_LARGE]"),

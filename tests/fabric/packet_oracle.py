@@ -1,13 +1,13 @@
 """A packet simulator made of plain objects, slow and simple, which the engine has to agree with to the picosecond.
 
-Its rules: a port sends small packets (acknowledgements, trimmed headers) first and then data in the order of arrival; a
-packet is passed on once it is there whole; data that finds a queue full is trimmed to its header or dropped; a trimmed
-header comes back as a negative acknowledgement. Senders keep a window of bytes, send again what is known to be lost
-before anything new, and give up on all that is on its way when nothing was heard of for a while, doubling their
-patience; and, when they look after two such whiles, on what was on its way already when they looked before, unless it
-was sent again since. Where full queues drop, an acknowledged packet tells that those before it that were not
-acknowledged are lost. Of what happens at one time, ports come first. Every endpoint has one port, there are no marks,
-and only one way leads from a switch to an endpoint.
+Its rules: a port sends small packets (acknowledgements, trimmed headers) first and then data in the order of arrival;
+after so many small ones before data that waits, one of data. A packet is passed on once it is there whole; data that
+finds a queue full is trimmed to its header or dropped; a trimmed header comes back as a negative acknowledgement.
+Senders keep a window of bytes, send again what is known to be lost before anything new, and give up on all that is on
+its way when nothing was heard of for a while, doubling their patience; and, when they look after two such whiles, on
+what was on its way already when they looked before, unless it was sent again since. Where full queues drop, an
+acknowledged packet tells that those before it that were not acknowledged are lost. Of what happens at one time, ports
+come first. Every endpoint has one port, there are no marks, and only one way leads from a switch to an endpoint.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from itertools import count
 import numpy as np
 
 from suanwang.fabric.network import Network
+from suanwang.fabric.packet.layout import MOST_SMALL
 from suanwang.fabric.packet.settings import Settings
 from suanwang.fabric.routes import Routes, shortest
 from suanwang.fabric.traffic import Traffic
@@ -50,6 +51,7 @@ class Port:
     data: deque[Packet] = field(default_factory=deque)
     flows: deque[Flow] = field(default_factory=deque)
     sent: int = 0
+    small_in_turn: int = 0
 
     def waiting(self) -> bool:
         return bool(self.small or self.data or self.flows)
@@ -197,8 +199,9 @@ class Oracle:
         flow = packet.flow
         if flow.done >= 0:
             return
-        if packet.receipts > flow.heard:
+        if packet.receipts > flow.heard or packet.kind == "nack":
             flow.progress, flow.doublings = self.now, 0
+        if packet.receipts > flow.heard:
             new = flow.arrived[flow.heard : packet.receipts]
             flow.on_its_way.difference_update(new)
             flow.known.update(new)
@@ -233,9 +236,11 @@ class Oracle:
 
     def _serve(self, port: Port) -> None:
         port.armed = False
-        if port.small:
+        if port.small and not (port.data and port.small_in_turn >= MOST_SMALL):
+            port.small_in_turn += 1 if port.data else 0
             self._put(port, port.small.popleft())
         elif port.data:
+            port.small_in_turn = 0
             self._put(port, port.data.popleft())
         else:
             self._serve_flows(port)

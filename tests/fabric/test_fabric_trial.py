@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -54,7 +55,8 @@ def test_a_flow_without_a_way_is_not_done_or_refused(engine: Engine) -> None:
 def test_nothing_done_has_no_times() -> None:
     found = run(Trial(NETWORK, MOVED, limits=Limits(until_ps=1000)))
     assert found.fields()["fct_us"] == dict.fromkeys(("min", "mean", "p50", "p99", "max"))
-    assert found.utilisation == 0.0
+    assert found.utilisation is None
+    assert "time was up" in found.unfinished
 
 
 def test_the_flow_engine_refuses_changes_on_the_way() -> None:
@@ -90,8 +92,8 @@ def test_progress_is_told_and_may_end_a_run() -> None:
 
 
 def test_utilisation_counts_per_byte() -> None:
-    outcome = Outcome(
-        np.array([10.0, 20.0, np.nan]), np.array([100, 100, 5]), np.zeros(1), 1, 1, 20.0, {}, "1 flow was not done"
-    )
-    assert outcome.utilisation == pytest.approx(10 / 15)
-    assert outcome.fields()["done"] == 2
+    outcome = Outcome(np.array([10.0, 20.0, 1.5]), np.array([100, 100, 5]), np.zeros(1), 1, 1, 20.0, {})
+    assert outcome.utilisation == pytest.approx(0.1 / 0.2)
+    cut_short = replace(outcome, fct_us=np.array([10.0, 20.0, np.nan]))
+    assert cut_short.fields()["utilisation"] is None
+    assert cut_short.fields()["done"] == 2

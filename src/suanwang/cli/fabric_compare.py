@@ -50,7 +50,7 @@ def compare(inputs: Inputs, balances: tuple[str, ...], others: tuple[str, ...], 
             rows.append({"run": name, "balance": balance, "fabric": design.name, **_together(found)})
             times[name] = np.concatenate([outcome.done for outcome, _ in found])
     if plot is not None:
-        _plot(plot, times, {row["run"]: row["utilisation"] for row in rows})
+        _plot(plot, times, {row["run"]: row["utilisation"] or 0.0 for row in rows})
     told = {"engine": inputs.engine, "seeds": seeds, "runs": rows}
     current().emit(told, lambda: _text(rows))
     if any(row["unfinished"] for row in rows):
@@ -104,7 +104,7 @@ def _text(rows: list[dict[str, Any]]) -> str:
         return [
             row["run"],
             *shown,
-            f"{row['utilisation']:.1%}",
+            "-" if row["utilisation"] is None else f"{row['utilisation']:.1%}",
             f"{row['done']}/{row['flows']}",
             f"{row['seconds']:.2f}",
         ]

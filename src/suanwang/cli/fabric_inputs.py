@@ -39,7 +39,7 @@ class SizeOption(click.ParamType):  # type: ignore[type-arg]
         """`2MB`, `64KiB`, `4096`."""
         text = str(value)
         try:
-            return int(text) if text.isdigit() else parse(text, SIZE_UNITS, "2MB")
+            return parse(f"{text}B" if text.isdecimal() else text, SIZE_UNITS, "2MB")
         except ValueError as problem:
             self.fail(str(problem), param, ctx)
 
@@ -202,8 +202,10 @@ class Inputs:
             self._check_flows(network.endpoints * (network.endpoints - 1))
             return traffic.all_to_all(network.endpoints, self.all_to_all), []
         count, _, size = str(self.incast).partition(":")
-        if not count.isdigit() or not size:
+        if not (count.isascii() and count.isdecimal() and len(count) < 10 and size):
             raise click.UsageError("--incast takes N:SIZE, as in 8:1MB")
+        if not 1 <= int(count) < network.endpoints:
+            raise click.UsageError(f"{count} endpoints can't send to another one of {network.endpoints}")
         return traffic.incast(network.endpoints, int(count), 0, SizeOption().convert(size, None, None)), []
 
     def _check_flows(self, flows: int) -> None:

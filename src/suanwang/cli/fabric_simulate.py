@@ -5,11 +5,15 @@ from __future__ import annotations
 from typing import Any
 
 import click
+from click.core import ParameterSource
 
 from suanwang.cli import failure
 from suanwang.cli.fabric_inputs import BALANCES, Inputs, measured, options
 from suanwang.cli.session import current, output_option
 from suanwang.cli.steer_flags import NewFile
+
+OF_STEPS = ("slow", "planes_lost")
+"""Flags that say something of training steps only."""
 
 
 @click.command(
@@ -42,6 +46,7 @@ def simulate(
     inputs: Inputs, balance: str, workload: str | None, slow: tuple[str, ...], planes_lost: int, flows: str | None
 ) -> None:
     """Carry flows through a fabric, packet by packet or as max-min fair rates; or time a training step on it."""
+    _check_together(workload)
     if workload is not None:
         _step(inputs, workload, slow, planes_lost)
         return
@@ -60,6 +65,17 @@ def simulate(
     current().emit(told, lambda: _text(told))
     if told["unfinished"]:
         raise click.exceptions.Exit(failure.DIFFERENT)
+
+
+def _check_together(workload: str | None) -> None:
+    """Refuse flags that would be passed over in silence."""
+    context = click.get_current_context()
+    given = {name for name in context.params if context.get_parameter_source(name) is ParameterSource.COMMANDLINE}
+    kept = {"file", "topo", "preset", "workload", *OF_STEPS}
+    extra = sorted(given - kept if workload is not None else given & set(OF_STEPS))
+    if extra:
+        flags = ", ".join(f"--{name.replace('_', '-')}" for name in extra)
+        raise click.UsageError(f"{flags} {'does not go with' if workload else 'needs'} --workload")
 
 
 def _step(inputs: Inputs, workload: str, slow: tuple[str, ...], planes_lost: int) -> None:
@@ -81,7 +97,9 @@ def _text(told: dict[str, Any]) -> str:
     lines = [f"{told['flows']:,} flows, {told['balance']}, {told['engine']} engine, seed {told['seed']}"]
     if told["done"]:
         shown = "  ".join(f"{name} {value:,.1f}" for name, value in times.items())
-        lines += [f"  completion (us)  {shown}", f"  utilisation      {told['utilisation']:.1%} (best over mean)"]
+        lines.append(f"  completion (us)  {shown}")
+    if told["utilisation"] is not None:
+        lines.append(f"  utilisation      {told['utilisation']:.1%} (best over mean)")
     if told["unfinished"]:
         lines.append(f"  not done         {told['unfinished']}")
     counts = "  ".join(f"{name.replace('_', ' ')} {value:,}" for name, value in told["counts"].items() if value)

@@ -35,7 +35,7 @@ def ports_of(network: Network, link: str) -> Integers:
         message = f"no cable joins {network.names[one]} and {network.names[other]}"
         raise SuanwangError(NOT_FOUND, message, hint=f"{network.names[one]} is joined with {shown}")
     if number:
-        if not number.isdigit() or int(number) >= len(mine):
+        if not (number.isascii() and number.isdecimal() and len(number) < 10) or int(number) >= len(mine):
             raise SuanwangError(INVALID, f"{link!r}: there is no cable {number} of {len(mine)}", "they count from 0")
         mine = mine[int(number) : int(number) + 1]
     return np.concatenate([mine, network.peer[mine]]) if both else mine

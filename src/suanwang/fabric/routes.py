@@ -101,8 +101,10 @@ def shortest(network: Network, up: Bools | None = None) -> Routes:
     return Routes(group, table, first, port, np.ones(len(port), np.int64))
 
 
-def unreachable(network: Network, routes: Routes, source: Integers, target: Integers) -> Integers:
-    """Which of the pairs of endpoints have no path."""
+def unreachable(
+    network: Network, routes: Routes, source: Integers, target: Integers, up: Bools | None = None
+) -> Integers:
+    """Which of the pairs of endpoints have no path, over ports that are up."""
     if routes.groups == 0:
         return np.arange(len(source))
     links = int(network.first_port[network.endpoints])
@@ -112,5 +114,7 @@ def unreachable(network: Network, routes: Routes, source: Integers, target: Inte
     for slot in range(int(np.diff(network.first_port[: network.endpoints + 1]).max(initial=1))):
         port = network.first_port[source] + slot
         there = port < network.first_port[source + 1]
+        if up is not None:
+            there &= up[np.where(there, port, 0)]
         found |= there & (routes.table[leaf[np.where(there, port, 0)], np.maximum(group, 0)] != UNREACHABLE)
     return np.flatnonzero(~found | (group < 0) | (routes.group[source] < 0))

@@ -118,7 +118,7 @@ def rounds(first, port, weight, most):  # type: ignore[no-untyped-def]
         if length > limit:
             length = 0
             for place in range(begin, end):
-                scaled[place] = max(1, (weight[place] * limit + total // 2) // total)
+                scaled[place] = (weight[place] * limit + total // 2) // total
                 length += scaled[place]
         else:
             for place in range(begin, end):

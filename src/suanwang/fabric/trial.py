@@ -61,11 +61,14 @@ class Outcome:
         return self.fct_us[~np.isnan(self.fct_us)]
 
     @property
-    def utilisation(self) -> float:
-        """The best flow's time over the mean: how near all come to what one could have. Times count per byte."""
-        done = ~np.isnan(self.fct_us)
-        slowness = self.fct_us[done] / self.size_bytes[done]
-        return float(slowness.min() / slowness.mean()) if done.any() else 0.0
+    def utilisation(self) -> float | None:
+        """The best flow's time over the mean, per byte: how near all come to what one could have. None while some are
+        not done, since those would be the worst.
+        """
+        if np.isnan(self.fct_us).any():
+            return None
+        slowness = self.fct_us / self.size_bytes
+        return float(slowness.min() / slowness.mean())
 
     def fields(self) -> dict[str, Any]:
         """As stable JSON fields; times in microseconds."""
@@ -79,7 +82,7 @@ class Outcome:
             "done": len(done),
             "unfinished": self.unfinished,
             "fct_us": times,
-            "utilisation": round(self.utilisation, 4),
+            "utilisation": None if self.utilisation is None else round(self.utilisation, 4),
             "packets": self.packets,
             "events": self.events,
             "simulated_us": round(self.simulated_us, 3),
@@ -119,8 +122,15 @@ def _by_packets(trial: Trial, progress: Callable[[int, int], bool] | None) -> Ou
         found.events,
         found.now_ps / PS_PER_US,
         {name: getattr(found, name) for name in counted},
-        f"{left:,} flows were not done: they have no way, or the run was stopped" if left else "",
+        _left(left, found.now_ps, trial.limits) if left else "",
     )
+
+
+def _left(count: int, now_ps: int, limits: Limits) -> str:
+    """Why flows were not done."""
+    if now_ps >= limits.until_ps:
+        return f"{count:,} flows were not done when time was up"
+    return f"{count:,} flows were not done: they have no way, wait for such, or nothing gets through any more"
 
 
 def _by_flows(trial: Trial, progress: Callable[[int, int], bool] | None) -> Outcome:

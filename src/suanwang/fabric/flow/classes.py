@@ -151,9 +151,7 @@ def _crossing(block: int, first: int, stride: int, size: int, by: int) -> Fracti
     return None
 
 
-def of_everyone(
-    clos: Clos, accelerators: Integers, alone: bool, domain: int = 0, inside: bool = False
-) -> Profile:
+def of_everyone(clos: Clos, accelerators: Integers, alone: bool, domain: int = 0, inside: bool = False) -> Profile:
     """The profile where every accelerator of a group sends one message to every other.
 
     With a `domain`, of so many accelerators each, only messages between members of one domain (`inside`) or of

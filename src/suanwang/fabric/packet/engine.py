@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from suanwang.fabric.network import Network
 from suanwang.fabric.packet import layout as at
+from suanwang.fabric.packet.layout import MOST_PATIENCE
 from suanwang.fabric.packet.memory import Memory, addresses, follow, grow, packets_of, prepare, set_rates
 from suanwang.fabric.packet.result import PacketResult
 from suanwang.fabric.packet.settings import Settings
@@ -28,7 +29,10 @@ Progress = Callable[[int, int], bool]
 SLICE_EVENTS = 500_000
 FIRST_ROOM = 1 << 21
 """Packets on their way for which room is made at first; more is made as they come."""
-MOST_IDLE_SLICES = 2
+MOST_IDLE_TIMEOUTS = 4
+"""Of the longest, in which nothing arrives anywhere, until a run is given up."""
+LEAST_RATE_BPS = 10**6
+"""Slower ports are refused: picoseconds of a large packet would not fit."""
 FOREVER_PS = 1 << 61
 
 
@@ -89,31 +93,33 @@ class _Run:
     limits: Limits
     router: Router
     rate: Integers = field(init=False)
+    known: Integers = field(init=False)
     memory: Memory = field(init=False)
 
     def all(self, changes: Sequence[Change], progress: Progress | None) -> PacketResult:
         self.rate = self.network.rate_bps.copy()
         for change in changes:
             if change.at_ps <= 0:
-                self._set_rates(change)
+                ports, rate = self._rates(change)
+                self.rate[ports] = rate
+        self.known = self.rate.copy()
         self._start()
         later = [change for change in changes if change.at_ps > 0]
-        stops: list[tuple[int, Change | None]] = [(change.at_ps, change) for change in later]
-        stops += [(when, None) for when in {change.at_ps + change.reconvergence_ps for change in later} | {FOREVER_PS}]
-        for when, due in sorted(stops, key=lambda stop: (stop[0], stop[1] is None)):
+        stops = [(change.at_ps, self._change, change) for change in later]
+        stops += [(change.at_ps + change.reconvergence_ps, self._reroute, change) for change in later]
+        for when, act, change in sorted(stops, key=lambda stop: stop[0]):
             if self._until(when, progress):
                 break
-            if due is not None:
-                self._change(due)
-            else:
-                self._reroute(when)
+            act(when, change)
+        else:
+            self._until(FOREVER_PS, progress)
         return PacketResult.of(self.network, self.traffic, self.memory)
 
     def _start(self) -> None:
         routes = self._routes()
         if max(self.traffic.source.max(), self.traffic.target.max()) >= self.network.endpoints:
             raise SuanwangError(INVALID, f"flows name endpoints beyond the network's {self.network.endpoints:,}")
-        lost = unreachable(self.network, routes, self.traffic.source, self.traffic.target)
+        lost = unreachable(self.network, routes, self.traffic.source, self.traffic.target, self._up(self.rate))
         if len(lost):
             names = [self.network.names[int(end[lost[0]])] for end in (self.traffic.source, self.traffic.target)]
             raise SuanwangError(
@@ -141,59 +147,93 @@ class _Run:
         """Run until `when`; True when the run is over, for whatever reason."""
         from suanwang.fabric.packet.loop_kernels import run
 
-        memory, idle = self.memory, 0
+        memory = self.memory
         until = min(when, self.limits.until_ps)
+        patience = MOST_IDLE_TIMEOUTS * (int(memory.m[at.LEAST_PATIENCE]) << MOST_PATIENCE)
+        delivered, since = -1, 0
         while True:
             m = memory.m
-            before = int(m[at.DELIVERED])
             left = self.limits.events - int(m[at.EVENTS])
             why = run(m, memory.r, memory.table, memory.sets, memory.turn, until, min(SLICE_EVENTS, left))
-            done = len(self.traffic) - int(m[at.OPEN])
-            if progress is not None and not progress(done, len(self.traffic)):
+            if progress is not None and not progress(len(self.traffic) - int(m[at.OPEN]), len(self.traffic)):
                 return True
             if why == at.TIME_UP and when <= self.limits.until_ps:
                 return False
+            if why == at.TIME_UP:
+                m[at.NOW] = until
             if why not in (at.NO_ROOM, at.ENOUGH_EVENTS) or left <= SLICE_EVENTS:
                 return True
             if why == at.NO_ROOM:
-                room = 2 * (len(m) - int(m[at.PACKETS_AT])) // at.PACKET_WIDTH
-                self._check_room(room, memory.table.nbytes)
-                grow(memory)
-            # A million events that bring nothing anywhere: only timers are left, for flows that have no way.
-            # Before a change, time itself goes on to it.
-            idle = idle + 1 if when == FOREVER_PS and int(m[at.DELIVERED]) == before else 0
-            if idle >= MOST_IDLE_SLICES:
+                self._make_room(2 * (len(m) - int(m[at.PACKETS_AT])) // at.PACKET_WIDTH)
+            if int(m[at.DELIVERED]) != delivered:
+                delivered, since = int(m[at.DELIVERED]), int(m[at.NOW])
+            # Nothing arrives any more: only timers are left. Before a change, time itself goes on to it.
+            if when == FOREVER_PS and int(m[at.NOW]) - since > patience:
                 return True
 
-    def _set_rates(self, change: Change) -> None:
+    def _make_room(self, packets: int) -> None:
+        """Room for so many packets on their way at least."""
+        while (len(self.memory.m) - int(self.memory.m[at.PACKETS_AT])) // at.PACKET_WIDTH < packets:
+            self._check_room(packets, self.memory.table.nbytes)
+            grow(self.memory)
+
+    def _room_for_all(self) -> None:
+        """Every flow may send one packet more, at once."""
+        m = self.memory.m
+        used = (len(m) - int(m[at.PACKETS_AT])) // at.PACKET_WIDTH - int(m[at.FREE_PACKETS])
+        self._make_room(used + len(self.traffic) + 64)
+
+    def _rates(self, change: Change) -> tuple[Integers, Integers]:
+        """The ports of a change, and what they carry from then on."""
         ports = np.asarray(change.ports, np.int64)
         if len(ports) and not 0 <= ports.min() <= ports.max() < self.network.ports:
             raise SuanwangError(INVALID, "a change names a port that is not there")
         if not 0 <= change.factor <= 1:
             raise SuanwangError(INVALID, f"a port can't carry {change.factor} of its rate", hint="give 0 to 1")
-        self.rate[ports] = (self.network.rate_bps[ports] * change.factor).astype(np.int64)
+        rate = (self.network.rate_bps[ports] * change.factor).astype(np.int64)
+        if change.factor > 0 and len(ports) and rate.min() < LEAST_RATE_BPS:
+            raise SuanwangError(
+                INVALID, f"a port at {rate.min()} bit/s is slower than the {LEAST_RATE_BPS:,} supported", "cut it: 0"
+            )
+        return ports, rate
+
+    def _up(self, rate: Integers) -> NDArray[np.bool_]:
+        found: NDArray[np.bool_] = (rate > 0) & (rate[self.network.peer] > 0)
+        return found
 
     def _routes(self) -> Routes:
-        return self.router(self.network, (self.rate > 0) & (self.rate[self.network.peer] > 0), self.rate)
+        """What routing makes of the rates that it knows."""
+        return self.router(self.network, self._up(self.known), self.known)
 
-    def _change(self, change: Change) -> None:
+    def _change(self, when: int, change: Change) -> None:
         from suanwang.fabric.packet.loop_kernels import flush, wake
 
-        self._set_rates(change)
+        ports, rate = self._rates(change)
+        self.rate[ports] = rate
         memory = self.memory
         set_rates(memory, self.rate)
-        memory.m[at.NOW] = max(memory.m[at.NOW], change.at_ps)
+        memory.m[at.NOW] = max(memory.m[at.NOW], when)
+        self._room_for_all()
         for port in change.ports:
             address = int(memory.m[at.PORTS_AT]) + port * at.PORT_WIDTH
             if self.rate[port] == 0:
                 flush(memory.m, memory.r, address)
             else:
                 wake(memory.m, address)
+        self._wake_flows()
 
-    def _reroute(self, when: int) -> None:
-        from suanwang.fabric.packet.loop_kernels import wake_flows
-
+    def _reroute(self, when: int, change: Change) -> None:
+        """Routing learns of a change; others, made since, it learns of in their time."""
+        ports, rate = self._rates(change)
+        self.known[ports] = rate
         memory = self.memory
         memory.m[at.NOW] = max(memory.m[at.NOW], when)
         follow(memory, self.network, self.traffic, self.settings, self._routes(), self.rate)
+        self._room_for_all()
+        self._wake_flows()
+
+    def _wake_flows(self) -> None:
+        from suanwang.fabric.packet.loop_kernels import wake_flows
+
+        memory = self.memory
         wake_flows(memory.m, memory.r, int(memory.m[at.FLOWS_AT]), len(self.traffic))

@@ -1,8 +1,8 @@
-"""The calendar of events: a ring of short buckets, the sorted list of the bucket at hand, and a heap of timers.
+"""The calendar of events: a ring of short buckets, the sorted list of the bucket at hand, a heap of what is far off.
 
 Nearly all events lie within a few microseconds and go into the ring, in constant time (Brown: "Calendar queues", CACM
-31(10), 1988). A bucket is a list in no order until its turn comes; then it is sorted in place. Events of one time come
-in the order of their addresses, so a run is the same every time.
+31(10), 1988). A bucket is a list in no order until its turn comes; then it is sorted in place. Timers and what slow
+ports send are far off. Events of one time come in the order of their addresses, so a run is the same every time.
 """
 
 from __future__ import annotations
@@ -26,16 +26,18 @@ from suanwang.fabric.packet.layout import (
 
 @inlined()
 def schedule(m, thing, when):  # type: ignore[no-untyped-def]
-    """Let a port or packet happen at `when`, within the ring's reach or a little beyond it."""
+    """Let a port or packet happen at `when`."""
     m[thing + WHEN] = when
     bucket = when >> m[BUCKET_SHIFT]
     ahead = bucket - m[BUCKET]
     if ahead <= 0:
         _insert(m, thing, when)
         return
+    if ahead >= m[BUCKETS]:
+        schedule_far(m, thing, when)
+        return
     m[WAITING] += 1
-    # What lies beyond the ring waits in its last bucket, and is put off again from there.
-    place = m[RING_AT] + (min(bucket, m[BUCKET] + m[BUCKETS] - 1) & (m[BUCKETS] - 1))
+    place = m[RING_AT] + (bucket & (m[BUCKETS] - 1))
     m[thing + LINK] = m[place]
     m[place] = thing
 
@@ -89,6 +91,7 @@ def _sorted(m, thing, parts):  # type: ignore[no-untyped-def]
             parts[place] = 0
             place += 1
         parts[place] = thing
+        m[WAITING] -= 1
         thing = following
     result = 0
     for place in range(len(parts)):
@@ -98,30 +101,30 @@ def _sorted(m, thing, parts):  # type: ignore[no-untyped-def]
 
 
 @inlined()
-def schedule_timer(m, flow, when):  # type: ignore[no-untyped-def]
-    """Let a flow's timer go off at `when`; each flow has at most one."""
+def schedule_far(m, thing, when):  # type: ignore[no-untyped-def]
+    """Let a thing happen at `when` that may be far off: a flow's timer (each has at most one), a slow port."""
     place = m[FAR]
     m[FAR] += 1
     base = m[FAR_AT]
     while place > 0:
         above = (place - 1) >> 1
-        if m[base + 2 * above] < when or (m[base + 2 * above] == when and m[base + 2 * above + 1] < flow):
+        if m[base + 2 * above] < when or (m[base + 2 * above] == when and m[base + 2 * above + 1] < thing):
             break
         m[base + 2 * place] = m[base + 2 * above]
         m[base + 2 * place + 1] = m[base + 2 * above + 1]
         place = above
     m[base + 2 * place] = when
-    m[base + 2 * place + 1] = flow
+    m[base + 2 * place + 1] = thing
 
 
 @inlined()
-def take_timer(m):  # type: ignore[no-untyped-def]
-    """The flow whose timer is the first; it is taken off."""
+def take_far(m):  # type: ignore[no-untyped-def]
+    """What is the first that is far off; it is taken from there."""
     base = m[FAR_AT]
     taken = m[base + 1]
     m[FAR] -= 1
     last = m[FAR]
-    when, flow = m[base + 2 * last], m[base + 2 * last + 1]
+    when, thing = m[base + 2 * last], m[base + 2 * last + 1]
     place = 0
     while True:
         child = 2 * place + 1
@@ -130,19 +133,19 @@ def take_timer(m):  # type: ignore[no-untyped-def]
         left, right = base + 2 * child, base + 2 * child + 2
         if child + 1 < last and (m[right] < m[left] or (m[right] == m[left] and m[right + 1] < m[left + 1])):
             child, left = child + 1, right
-        if when < m[left] or (when == m[left] and flow < m[left + 1]):
+        if when < m[left] or (when == m[left] and thing < m[left + 1]):
             break
         m[base + 2 * place] = m[left]
         m[base + 2 * place + 1] = m[left + 1]
         place = child
     m[base + 2 * place] = when
-    m[base + 2 * place + 1] = flow
+    m[base + 2 * place + 1] = thing
     return taken
 
 
 @inlined()
 def advance(m, parts):  # type: ignore[no-untyped-def]
-    """Bring the next bucket that holds anything to hand, but none later than the first timer's."""
+    """Bring the next bucket that holds anything to hand, but none later than what is the first far off."""
     mask, shift, ring = m[BUCKETS] - 1, m[BUCKET_SHIFT], m[RING_AT]
     bucket = m[BUCKET] + 1
     last = m[m[FAR_AT]] >> shift if m[FAR] > 0 else NO_MORE
@@ -151,17 +154,7 @@ def advance(m, parts):  # type: ignore[no-untyped-def]
     m[BUCKET] = bucket
     thing = m[ring + (bucket & mask)]
     m[ring + (bucket & mask)] = 0
-    due = 0
-    while thing != 0:
-        following = m[thing + LINK]
-        m[WAITING] -= 1
-        if m[thing + WHEN] >> shift > bucket:
-            schedule(m, thing, m[thing + WHEN])
-        else:
-            m[thing + LINK] = due
-            due = thing
-        thing = following
-    m[CURRENT] = _sorted(m, due, parts)
+    m[CURRENT] = _sorted(m, thing, parts)
 
 
 @inlined()
@@ -177,13 +170,13 @@ def next_time(m, parts):  # type: ignore[no-untyped-def]
 
 @inlined()
 def take(m, when):  # type: ignore[no-untyped-def]
-    """The thing that happens at `when`, the next time there is: a port, a packet, or minus a flow for its timer."""
+    """The address of what happens at `when`, the next time there is: a port, a packet, or a flow for its timer."""
     m[NOW] = when
     thing = m[CURRENT]
     if thing != 0 and m[thing + WHEN] == when:
         m[CURRENT] = m[thing + LINK]
         return thing
-    # Without anything in the ring, time jumps; the ring's bucket must follow.
-    if m[CURRENT] == 0:
-        m[BUCKET] = max(m[BUCKET], when >> m[BUCKET_SHIFT]) if m[WAITING] == 0 else m[BUCKET]
-    return -take_timer(m)
+    # Without anything in the ring, time jumps, and the ring follows.
+    if thing == 0 and m[WAITING] == 0:
+        m[BUCKET] = max(m[BUCKET], when >> m[BUCKET_SHIFT])
+    return take_far(m)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from suanwang.compiled import inlined
 from suanwang.fabric.packet.congestion_kernels import on_ack, on_delay, on_trim
-from suanwang.fabric.packet.events_kernels import schedule_timer
+from suanwang.fabric.packet.events_kernels import schedule_far
 from suanwang.fabric.packet.layout import (
     ACK_BYTES,
     ACKED,
@@ -52,9 +52,11 @@ from suanwang.fabric.packet.layout import (
     MARKED,
     MIXER,
     MODE,
+    MOST_PATIENCE,
     NACK,
     NEXT,
     NO_CONGESTION_CONTROL,
+    NO_MORE,
     NOTE_MASK,
     NOW,
     ON_ITS_WAY,
@@ -94,9 +96,6 @@ from suanwang.fabric.packet.layout import (
     WINDOW,
 )  # fmt: skip
 from suanwang.fabric.packet.ports_kernels import arm, draw, free_packet, has_work, mix, new_packet, take_high, transmit
-
-MOST_PATIENCE = 6
-"""Retransmission timers double up to this many times."""
 
 
 @inlined()
@@ -171,15 +170,19 @@ def _in_turn(m, flow, first, count, total):  # type: ignore[no-untyped-def]
 
 @inlined()
 def _soonest(m, flow, first, count):  # type: ignore[no-untyped-def]
-    """Of an endpoint's ports that lead there the one that is free first; of those alike the next one round."""
-    best = 0
+    """Of an endpoint's ports that lead there the one that is free first; of those alike the next one round.
+
+    A port that was told to pause is taken only if all are.
+    """
+    best, least = 0, NO_MORE
     for step in range(count):
         plane = (m[flow + TURN] + step) % count
         port = first + plane * PORT_WIDTH
         if m[flow + PLANES + plane] == 0 or m[port + PACE] == 0:
             continue
-        if best == 0 or max(m[port + FREE_AT], m[NOW]) < max(m[best + FREE_AT], m[NOW]):
-            best = port
+        wait = max(m[port + FREE_AT], m[NOW]) if m[port + FLAGS] & BLOCKED == 0 else NO_MORE - 1
+        if wait < least:
+            best, least = port, wait
     return best
 
 
@@ -294,7 +297,7 @@ def hear(m, r, packet):  # type: ignore[no-untyped-def]
     flow, info = m[packet + FLOW], m[packet + INFO]
     if m[flow + DONE] < 0:
         taken = _learn(m, flow, m[packet + EXTRA])
-        if taken > 0:
+        if taken > 0 or info & KIND == NACK:  # a header that came through shows that packets do
             m[flow + PROGRESS] = m[NOW]
             m[flow + PATIENCE] = 0
         if info & KIND == NACK:
@@ -323,6 +326,7 @@ def _learn(m, flow, receipts):  # type: ignore[no-untyped-def]
             m[flow + FLYING] -= size
         m[notes + sequence] = (m[notes + sequence] | KNOWN) & ~ON_ITS_WAY
     m[flow + ACKED] = max(m[flow + ACKED], receipts)
+    m[flow + NEXT] = max(m[flow + NEXT], m[flow + ACKED])
     return taken
 
 
@@ -331,7 +335,7 @@ def _hear_good(m, r, flow, taken, round_trip, info):  # type: ignore[no-untyped-
     marked = info & MARKED != 0
     if m[CONGESTION] != NO_CONGESTION_CONTROL:
         delay = on_delay(m, r, flow, round_trip, marked)
-        if taken > 0:
+        if taken > 0 or info & KIND == NACK:  # a header that came through shows that packets do
             on_ack(m, r, flow, taken, delay, marked)
     if m[BALANCE] == ADAPTIVE and not marked:
         m[flow + ENTROPIES + m[flow + HEAD_SAVED]] = (info >> ENTROPY_SHIFT) & ENTROPY_MASK
@@ -376,10 +380,12 @@ def _notice_gaps(m, flow, sequence):  # type: ignore[no-untyped-def]
 
 @inlined()
 def _go_back(m, flow, sequence):  # type: ignore[no-untyped-def]
+    if sequence < m[flow + ACKED]:
+        return  # what it complains of has come since
     for other in range(sequence, m[flow + NEXT]):
         m[m[flow + FIRST] + other] &= ~ON_ITS_WAY
     m[flow + FLYING] = 0
-    m[flow + NEXT] = max(sequence, m[flow + ACKED])
+    m[flow + NEXT] = sequence
 
 
 @inlined()
@@ -402,7 +408,7 @@ def on_timer(m, r, flow):  # type: ignore[no-untyped-def]
     elif m[RECOVERY] == SELECTIVE and m[MODE] != PFC and now - r[m[flow + REALS] + SWEPT_AT] >= 2 * m[LEAST_PATIENCE]:
         _sweep(m, r, flow)
         kick(m, r, flow)
-    schedule_timer(m, flow, m[flow + PROGRESS] + (m[LEAST_PATIENCE] << m[flow + PATIENCE]))
+    schedule_far(m, flow, m[flow + PROGRESS] + (m[LEAST_PATIENCE] << m[flow + PATIENCE]))
 
 
 @inlined()

@@ -79,6 +79,13 @@ NO_CONGESTION_CONTROL, SENDER = 0, 1
 # Why the loop came back.
 FINISHED, TIME_UP, ENOUGH_EVENTS, NO_ROOM, STALLED = 0, 1, 2, 3, 4
 
+MOST_PATIENCE = 6
+"""Retransmission timers double up to this many times."""
+MOST_SMALL = 10
+"""Small packets that go before waiting data in a row: so headers of trimmed packets leave room for payloads."""
+TURN_UNIT = 256
+"""Of small packets sent in a row, counted in a port's FLAGS above its flags."""
+
 NOTHING = 0
 """No address: the header is there."""
 NO_MORE = 1 << 62

@@ -21,6 +21,7 @@ from suanwang.fabric.packet.layout import (
     FLAGS,
     FLOW,
     FLOW_WIDTH,
+    FLOWS_AT,
     FREE_PACKETS,
     GOAL_GROUP,
     GOAL_PORT,
@@ -154,8 +155,8 @@ def run(m, r, table, sets, turn, until, most_events):  # type: ignore[no-untyped
         m[EVENTS] += 1
         if thing >= m[PACKETS_AT]:
             _arrive(m, r, table, sets, turn, thing)
-        elif thing < 0:
-            on_timer(m, r, -thing)
+        elif thing >= m[FLOWS_AT]:
+            on_timer(m, r, thing)
         elif m[thing + NODE] < m[ENDPOINTS]:
             serve_endpoint(m, r, thing)
         else:

@@ -68,7 +68,8 @@ def addresses(network: Network, traffic: Traffic, packets: int) -> dict[int, int
     places[at.NOTES_AT] = places[at.FLOWS_AT] + flows * at.FLOW_WIDTH
     places[at.RING_AT] = places[at.NOTES_AT] + packets
     places[at.FAR_AT] = places[at.RING_AT] + RING_BUCKETS
-    places[at.TRIGGERS_AT] = places[at.FAR_AT] + 2 * (flows + 1)
+    # A timer for each flow, and what lies beyond the ring: a slow port and the packet on its cable.
+    places[at.TRIGGERS_AT] = places[at.FAR_AT] + 2 * (flows + 2 * network.ports + 2)
     triggers = places[at.TRIGGERS_AT] + at.TRIGGER_WIDTH * len(traffic.trigger_count)
     places[at.PACKETS_AT] = -(-triggers // at.PACKET_WIDTH) * at.PACKET_WIDTH
     return places
@@ -153,7 +154,7 @@ def _constants(network: Network, settings: Settings, routes: Routes) -> dict[int
         at.PATHS: settings.paths,
         at.ACK_BYTES: settings.ack_bytes,
         at.CONGESTION: CONGESTIONS.index(settings.congestion),
-        at.LEAST_PATIENCE: settings.timeout_ps or 15_000_000 + queue * 48 * PS // host_rate,
+        at.LEAST_PATIENCE: settings.timeout_ps or _patience(round_trip, queue * 8 * PS // host_rate, settings.full),
         at.XOFF: max(queue // 4, 2 * wire),
         at.XON: max(queue // 4, 2 * wire) - wire,
         at.FLOWLET_GAP: settings.flowlet_gap_ps,
@@ -164,6 +165,12 @@ def _constants(network: Network, settings: Settings, routes: Routes) -> dict[int
         at.LOSS: int(settings.loss * 2**32),
         at.SALT: (settings.seed * 0x9E3779B97F4A7C15) & (2**62 - 1),
     }
+
+
+def _patience(round_trip: int, queue_ps: int, full: str) -> int:
+    """How long an acknowledgement is waited for at least; far longer where nothing is lost."""
+    least = 15_000_000 + 6 * max(round_trip, queue_ps)
+    return 8 * least if full == "pfc" else least
 
 
 def _flows(memory: Memory, network: Network, traffic: Traffic, settings: Settings, count: Integers) -> None:
@@ -188,7 +195,7 @@ def _flows(memory: Memory, network: Network, traffic: Traffic, settings: Setting
     }.items():
         rows[:, place] = value
     first = network.first_port[traffic.source]
-    product = m[at.NETWORK_RTT] * network.rate_bps[first] * rows[:, at.SOURCE_PORTS] / (8 * PS)
+    product = float(m[at.NETWORK_RTT]) * network.rate_bps[first] * rows[:, at.SOURCE_PORTS] / (8 * PS)
     reals = memory.r.reshape(len(traffic), at.REAL_WIDTH)
     reals[:, at.BASE] = m[at.NETWORK_RTT]
     reals[:, at.MOST_WINDOW] = 1.5 * product
@@ -258,7 +265,8 @@ def _shares(network: Network, traffic: Traffic, routes: Routes, rate_bps: Intege
         there = port < network.first_port[traffic.source + 1]
         port = np.where(there, port, 0)
         leaf = network.target[port] - network.endpoints
-        leads = there & (group >= 0) & (rate_bps[port] > 0) & (routes.table[leaf, safe] != UNREACHABLE)
+        works = (rate_bps[port] > 0) & (rate_bps[network.peer[port]] > 0)
+        leads = there & (group >= 0) & works & (routes.table[leaf, safe] != UNREACHABLE)
         carried = rate_bps[port].astype(np.float64)
         if routes.reach is not None:
             attached = routes.table[leaf, safe] == ATTACHED

@@ -42,6 +42,7 @@ from suanwang.fabric.packet.layout import (
     MARKED,
     MARKS,
     MODE,
+    MOST_SMALL,
     NOW,
     PACE,
     PACE_SHIFT,
@@ -61,6 +62,7 @@ from suanwang.fabric.packet.layout import (
     TRIMMED,
     TRIMMED_BYTES,
     TRIMS,
+    TURN_UNIT,
     XOFF,
     XON,
 )  # fmt: skip
@@ -243,9 +245,13 @@ def _tell_pause(m, ingress, pause):  # type: ignore[no-untyped-def]
 def serve_switch(m, port):  # type: ignore[no-untyped-def]
     """A switch's port is free: send what is next."""
     m[port + FLAGS] &= ~ARMED
-    if m[port + HIGH_HEAD] != 0:
+    data = m[port + LOW_HEAD] != 0 and m[port + FLAGS] & BLOCKED == 0
+    if m[port + HIGH_HEAD] != 0 and not (data and m[port + FLAGS] >= MOST_SMALL * TURN_UNIT):
+        if data:
+            m[port + FLAGS] += TURN_UNIT
         transmit(m, port, take_high(m, port))
-    elif m[port + LOW_HEAD] != 0 and m[port + FLAGS] & BLOCKED == 0:
+    elif data:
+        m[port + FLAGS] &= TURN_UNIT - 1
         packet = m[port + LOW_HEAD]
         m[port + LOW_HEAD] = m[packet + LINK]
         size = m[packet + INFO] >> SIZE_SHIFT

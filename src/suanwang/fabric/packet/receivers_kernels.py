@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from suanwang.compiled import inlined
-from suanwang.fabric.packet.events_kernels import schedule_timer
+from suanwang.fabric.packet.events_kernels import schedule_far
 from suanwang.fabric.packet.layout import (
     ACK,
     ACK_BYTES,
@@ -106,5 +106,5 @@ def _fire(m, trigger):  # type: ignore[no-untyped-def]
     if m[trigger + LEFT] == 0:
         flow = m[trigger + FIRST_WAITING]
         while flow != 0:
-            schedule_timer(m, flow, m[NOW] + m[flow + BEGAN])
+            schedule_far(m, flow, m[NOW] + m[flow + BEGAN])
             flow = m[flow + WAITS_NEXT]

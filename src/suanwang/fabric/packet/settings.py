@@ -17,6 +17,8 @@ CONGESTIONS: tuple[Congestion, ...] = get_args(Congestion)
 FULLS: tuple[Full, ...] = get_args(Full)
 RECOVERIES: tuple[Recovery, ...] = get_args(Recovery)
 
+LARGEST = 2**40
+
 
 @dataclass(frozen=True, slots=True)
 class Settings:
@@ -64,6 +66,10 @@ class Settings:
             raise SuanwangError(INVALID, f"an MTU of {self.mtu_bytes} bytes; from 64 to 1,048,576 are possible")
         if not 1 <= self.control_bytes <= 1024 or not 1 <= self.paths < 2**24 or not 0 <= self.loss < 1:
             raise SuanwangError(INVALID, "control packets are 1 to 1,024 bytes, paths 1 to 2^24 - 1, loss below 1")
+        given = (self.queue_bytes, self.window_bytes, self.timeout_ps, self.ack_bytes, self.flowlet_gap_ps)
+        low, high = self.mark_bytes or (1, 2)
+        if any(value is not None and not 1 <= value <= LARGEST for value in given) or not 1 <= low < high <= LARGEST:
+            raise SuanwangError(INVALID, "queue, marks, window, timeout and the like are from 1 to 2^40", "see --help")
         if self.recovery == "go-back-n" and self.full == "trim":
             raise SuanwangError(
                 INVALID, "go-back-n does not know trimmed packets", hint="choose drop or pfc for full queues"
