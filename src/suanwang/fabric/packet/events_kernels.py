@@ -8,51 +8,38 @@ ports send are far off. Events of one time come in the order of their addresses,
 from __future__ import annotations
 
 from suanwang.compiled import inlined
-from suanwang.fabric.packet.layout import (
-    BUCKET,
-    BUCKET_SHIFT,
-    BUCKETS,
-    CURRENT,
-    FAR,
-    FAR_AT,
-    LINK,
-    NO_MORE,
-    NOW,
-    RING_AT,
-    WAITING,
-    WHEN,
-)
+from suanwang.fabric.packet import layout as at
 
 
 @inlined()
 def schedule(m, thing, when):  # type: ignore[no-untyped-def]
     """Let a port or packet happen at `when`."""
-    m[thing + WHEN] = when
-    bucket = when >> m[BUCKET_SHIFT]
-    ahead = bucket - m[BUCKET]
+    m[thing + at.WHEN] = when
+    bucket = when >> m[at.BUCKET_SHIFT]
+    ahead = bucket - m[at.BUCKET]
     if ahead <= 0:
         _insert(m, thing, when)
         return
-    if ahead >= m[BUCKETS]:
+    if ahead >= m[at.BUCKETS]:
         schedule_far(m, thing, when)
         return
-    m[WAITING] += 1
-    place = m[RING_AT] + (bucket & (m[BUCKETS] - 1))
-    m[thing + LINK] = m[place]
+    m[at.WAITING] += 1
+    place = m[at.RING_AT] + (bucket & (m[at.BUCKETS] - 1))
+    m[thing + at.LINK] = m[place]
     m[place] = thing
 
 
 @inlined()
 def _insert(m, thing, when):  # type: ignore[no-untyped-def]
     """Into the list at hand, by time and address."""
-    before, other = 0, m[CURRENT]
-    while other != 0 and (m[other + WHEN] < when or (m[other + WHEN] == when and other < thing)):
-        before, other = other, m[other + LINK]
-    m[thing + LINK] = other
+    before, other = 0, m[at.CURRENT]
+    while other != 0 and (m[other + at.WHEN] < when or (m[other + at.WHEN] == when and other < thing)):
+        before, other = other, m[other + at.LINK]
+    m[thing + at.LINK] = other
     if before == 0:
-        m[CURRENT] = thing
+        m[at.CURRENT] = thing
     else:
-        m[before + LINK] = thing
+        m[before + at.LINK] = thing
 
 
 @inlined()
@@ -60,21 +47,21 @@ def _merge(m, one, other):  # type: ignore[no-untyped-def]
     """Two sorted lists as one."""
     head = tail = 0
     while one != 0 and other != 0:
-        if m[other + WHEN] < m[one + WHEN] or (m[other + WHEN] == m[one + WHEN] and other < one):
+        if m[other + at.WHEN] < m[one + at.WHEN] or (m[other + at.WHEN] == m[one + at.WHEN] and other < one):
             first = other
-            other = m[other + LINK]
+            other = m[other + at.LINK]
         else:
             first = one
-            one = m[one + LINK]
+            one = m[one + at.LINK]
         if head == 0:
             head = first
         else:
-            m[tail + LINK] = first
+            m[tail + at.LINK] = first
         tail = first
     rest = one if one != 0 else other
     if head == 0:
         return rest
-    m[tail + LINK] = rest
+    m[tail + at.LINK] = rest
     return head
 
 
@@ -83,15 +70,15 @@ def _sorted(m, thing, parts):  # type: ignore[no-untyped-def]
     """The list sorted, by merging: part i holds 2^i of it, or nothing."""
     parts[:] = 0
     while thing != 0:
-        following = m[thing + LINK]
-        m[thing + LINK] = 0
+        following = m[thing + at.LINK]
+        m[thing + at.LINK] = 0
         place = 0
         while parts[place] != 0:
             thing = _merge(m, parts[place], thing)
             parts[place] = 0
             place += 1
         parts[place] = thing
-        m[WAITING] -= 1
+        m[at.WAITING] -= 1
         thing = following
     result = 0
     for place in range(len(parts)):
@@ -103,9 +90,9 @@ def _sorted(m, thing, parts):  # type: ignore[no-untyped-def]
 @inlined()
 def schedule_far(m, thing, when):  # type: ignore[no-untyped-def]
     """Let a thing happen at `when` that may be far off: a flow's timer (each has at most one), a slow port."""
-    place = m[FAR]
-    m[FAR] += 1
-    base = m[FAR_AT]
+    place = m[at.FAR]
+    m[at.FAR] += 1
+    base = m[at.FAR_AT]
     while place > 0:
         above = (place - 1) >> 1
         if m[base + 2 * above] < when or (m[base + 2 * above] == when and m[base + 2 * above + 1] < thing):
@@ -120,10 +107,10 @@ def schedule_far(m, thing, when):  # type: ignore[no-untyped-def]
 @inlined()
 def take_far(m):  # type: ignore[no-untyped-def]
     """What is the first that is far off; it is taken from there."""
-    base = m[FAR_AT]
+    base = m[at.FAR_AT]
     taken = m[base + 1]
-    m[FAR] -= 1
-    last = m[FAR]
+    m[at.FAR] -= 1
+    last = m[at.FAR]
     when, thing = m[base + 2 * last], m[base + 2 * last + 1]
     place = 0
     while True:
@@ -146,37 +133,37 @@ def take_far(m):  # type: ignore[no-untyped-def]
 @inlined()
 def advance(m, parts):  # type: ignore[no-untyped-def]
     """Bring the next bucket that holds anything to hand, but none later than what is the first far off."""
-    mask, shift, ring = m[BUCKETS] - 1, m[BUCKET_SHIFT], m[RING_AT]
-    bucket = m[BUCKET] + 1
-    last = m[m[FAR_AT]] >> shift if m[FAR] > 0 else NO_MORE
+    mask, shift, ring = m[at.BUCKETS] - 1, m[at.BUCKET_SHIFT], m[at.RING_AT]
+    bucket = m[at.BUCKET] + 1
+    last = m[m[at.FAR_AT]] >> shift if m[at.FAR] > 0 else at.NO_MORE
     while bucket < last and m[ring + (bucket & mask)] == 0:
         bucket += 1
-    m[BUCKET] = bucket
+    m[at.BUCKET] = bucket
     thing = m[ring + (bucket & mask)]
     m[ring + (bucket & mask)] = 0
-    m[CURRENT] = _sorted(m, thing, parts)
+    m[at.CURRENT] = _sorted(m, thing, parts)
 
 
 @inlined()
 def next_time(m, parts):  # type: ignore[no-untyped-def]
     """When the next event is, or NO_MORE."""
-    while m[CURRENT] == 0 and m[WAITING] > 0:
-        if m[FAR] > 0 and m[m[FAR_AT]] >> m[BUCKET_SHIFT] <= m[BUCKET]:
+    while m[at.CURRENT] == 0 and m[at.WAITING] > 0:
+        if m[at.FAR] > 0 and m[m[at.FAR_AT]] >> m[at.BUCKET_SHIFT] <= m[at.BUCKET]:
             break
         advance(m, parts)
-    timer = m[m[FAR_AT]] if m[FAR] > 0 else NO_MORE
-    return min(timer, m[m[CURRENT] + WHEN]) if m[CURRENT] != 0 else timer
+    timer = m[m[at.FAR_AT]] if m[at.FAR] > 0 else at.NO_MORE
+    return min(timer, m[m[at.CURRENT] + at.WHEN]) if m[at.CURRENT] != 0 else timer
 
 
 @inlined()
 def take(m, when):  # type: ignore[no-untyped-def]
     """The address of what happens at `when`, the next time there is: a port, a packet, or a flow for its timer."""
-    m[NOW] = when
-    thing = m[CURRENT]
-    if thing != 0 and m[thing + WHEN] == when:
-        m[CURRENT] = m[thing + LINK]
+    m[at.NOW] = when
+    thing = m[at.CURRENT]
+    if thing != 0 and m[thing + at.WHEN] == when:
+        m[at.CURRENT] = m[thing + at.LINK]
         return thing
     # Without anything in the ring, time jumps, and the ring follows.
-    if thing == 0 and m[WAITING] == 0:
-        m[BUCKET] = max(m[BUCKET], when >> m[BUCKET_SHIFT])
+    if thing == 0 and m[at.WAITING] == 0:
+        m[at.BUCKET] = max(m[at.BUCKET], when >> m[at.BUCKET_SHIFT])
     return take_far(m)

@@ -3,98 +3,58 @@
 from __future__ import annotations
 
 from suanwang.compiled import inlined
+from suanwang.fabric.packet import layout as at
 from suanwang.fabric.packet.events_kernels import schedule_far
-from suanwang.fabric.packet.layout import (
-    ACK,
-    ACK_BYTES,
-    ACKS,
-    AGAIN,
-    ARRIVED_BYTES,
-    ASK,
-    BEGAN,
-    COMPLAINED,
-    CONTROL,
-    DELIVERED,
-    DUPLICATES,
-    ENTROPY_MASK,
-    ENTROPY_SHIFT,
-    EXPECTED,
-    EXTRA,
-    FIRES,
-    FIRST,
-    FIRST_WAITING,
-    FLOW,
-    GO_BACK_N,
-    GOT,
-    INFO,
-    LEFT,
-    MARKED,
-    NACK,
-    NACKS,
-    NOW,
-    PACKETS,
-    PEER,
-    PORT,
-    RECEIPT_SHIFT,
-    RECEIVED,
-    RECOVERY,
-    SEQUENCE,
-    SINCE_ACK,
-    SIZE_SHIFT,
-    THERE,
-    TRIMMED,
-    WAITS_NEXT,
-)  # fmt: skip
 from suanwang.fabric.packet.ports_kernels import enqueue_high, free_packet
 
 
 @inlined()
 def receive(m, packet):  # type: ignore[no-untyped-def]
     """Data, or the header that trimming left of it, is at its destination."""
-    flow, sequence, info = m[packet + FLOW], m[packet + SEQUENCE], m[packet + INFO]
-    if info & TRIMMED:
-        _answer(m, packet, NACK)
+    flow, sequence, info = m[packet + at.FLOW], m[packet + at.SEQUENCE], m[packet + at.INFO]
+    if info & at.TRIMMED:
+        _answer(m, packet, at.NACK)
         return
-    m[ARRIVED_BYTES] += info >> SIZE_SHIFT
-    notes = m[flow + FIRST]
-    if m[notes + sequence] & THERE:
-        m[DUPLICATES] += 1
-        _answer(m, packet, ACK)
+    m[at.ARRIVED_BYTES] += info >> at.SIZE_SHIFT
+    notes = m[flow + at.FIRST]
+    if m[notes + sequence] & at.THERE:
+        m[at.DUPLICATES] += 1
+        _answer(m, packet, at.ACK)
         return
-    if m[RECOVERY] == GO_BACK_N and sequence != m[flow + EXPECTED]:
-        if m[flow + COMPLAINED] != 0:
+    if m[at.RECOVERY] == at.GO_BACK_N and sequence != m[flow + at.EXPECTED]:
+        if m[flow + at.COMPLAINED] != 0:
             free_packet(m, packet)
             return
-        m[flow + COMPLAINED] = 1
-        m[packet + SEQUENCE] = m[flow + EXPECTED]
-        _answer(m, packet, NACK)
+        m[flow + at.COMPLAINED] = 1
+        m[packet + at.SEQUENCE] = m[flow + at.EXPECTED]
+        _answer(m, packet, at.NACK)
         return
-    m[flow + COMPLAINED] = 0
-    m[flow + EXPECTED] += 1
-    m[notes + sequence] |= THERE
-    m[notes + m[flow + GOT]] |= sequence << RECEIPT_SHIFT
-    m[flow + GOT] += 1
-    m[DELIVERED] += 1
-    m[flow + SINCE_ACK] += info >> SIZE_SHIFT
-    whole = m[flow + GOT] == m[flow + PACKETS]
-    if whole or info & (MARKED | ASK | AGAIN) or m[flow + SINCE_ACK] >= m[ACK_BYTES]:
-        m[flow + SINCE_ACK] = 0
-        _answer(m, packet, ACK)
+    m[flow + at.COMPLAINED] = 0
+    m[flow + at.EXPECTED] += 1
+    m[notes + sequence] |= at.THERE
+    m[notes + m[flow + at.GOT]] |= sequence << at.RECEIPT_SHIFT
+    m[flow + at.GOT] += 1
+    m[at.DELIVERED] += 1
+    m[flow + at.SINCE_ACK] += info >> at.SIZE_SHIFT
+    whole = m[flow + at.GOT] == m[flow + at.PACKETS]
+    if whole or info & (at.MARKED | at.ASK | at.AGAIN) or m[flow + at.SINCE_ACK] >= m[at.ACK_BYTES]:
+        m[flow + at.SINCE_ACK] = 0
+        _answer(m, packet, at.ACK)
     else:
         free_packet(m, packet)
     if whole:
-        m[flow + RECEIVED] = m[NOW]
-        _fire(m, m[flow + FIRES])
+        m[flow + at.RECEIVED] = m[at.NOW]
+        _fire(m, m[flow + at.FIRES])
 
 
 @inlined()
 def _answer(m, packet, kind):  # type: ignore[no-untyped-def]
     """Turn the packet into its answer; it takes time stamp, mark and entropy back, by the cable that it came by."""
-    kept = m[packet + INFO] & (MARKED | (ENTROPY_MASK << ENTROPY_SHIFT))
-    m[packet + INFO] = kind | kept | (m[CONTROL] << SIZE_SHIFT)
-    m[packet + EXTRA] = m[m[packet + FLOW] + GOT]
-    m[ACKS if kind == ACK else NACKS] += 1
-    enqueue_high(m, m[m[packet + PORT] + PEER], packet)
+    kept = m[packet + at.INFO] & (at.MARKED | (at.ENTROPY_MASK << at.ENTROPY_SHIFT))
+    m[packet + at.INFO] = kind | kept | (m[at.CONTROL] << at.SIZE_SHIFT)
+    m[packet + at.EXTRA] = m[m[packet + at.FLOW] + at.GOT]
+    m[at.ACKS if kind == at.ACK else at.NACKS] += 1
+    enqueue_high(m, m[m[packet + at.PORT] + at.PEER], packet)
 
 
 @inlined()
@@ -102,9 +62,9 @@ def _fire(m, trigger):  # type: ignore[no-untyped-def]
     """A flow counts towards its trigger; the last one lets others start."""
     if trigger == 0:
         return
-    m[trigger + LEFT] -= 1
-    if m[trigger + LEFT] == 0:
-        flow = m[trigger + FIRST_WAITING]
+    m[trigger + at.LEFT] -= 1
+    if m[trigger + at.LEFT] == 0:
+        flow = m[trigger + at.FIRST_WAITING]
         while flow != 0:
-            schedule_far(m, flow, m[NOW] + m[flow + BEGAN])
-            flow = m[flow + WAITS_NEXT]
+            schedule_far(m, flow, m[at.NOW] + m[flow + at.BEGAN])
+            flow = m[flow + at.WAITS_NEXT]
