@@ -48,6 +48,8 @@ def full_steps() -> Iterator[Line]:
     for name in ("dense-405b", "moe-671b"):
         result, seconds = step(EXAMPLES / f"{name}.yaml", "cmcc-61440")
         note = f"{result.step_ps / 10**12:.2f} s a step, MFU {result.utilisation:.1%}"
+        if routed := sum(use.exposed_ps for use in result.collectives if use.kind.startswith("moe-")):
+            note += f"; {routed / result.step_ps:.0%} of it all-to-all, which DualPipe (not simulated) would hide"
         yield f"{name} on 61,440 accelerators", f"{seconds:.2f} s", f"<= {ASKED_S:g} s", seconds <= ASKED_S, note
         print(result.text(), "\n")
 

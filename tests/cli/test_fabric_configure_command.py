@@ -143,3 +143,13 @@ def test_bad_declarations_name_file_and_line(folder: Path) -> None:
     assert "small.yaml:9" in call(code=1).output
     (folder / "small.yaml").write_text("kind: Nothing\n")
     assert "Fabric" in call(code=1).output
+
+
+def test_a_folder_may_be_named_in_any_way_but_not_be_worked_in(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (folder / "inside").mkdir()
+    assert told("--to", "inside/../out")["changed"]
+    assert (folder / "out" / "p0-leaf0" / "frr.conf").is_file()
+    monkeypatch.chdir(folder / "inside")
+    (folder / "inside" / "small.yaml").symlink_to(folder / "small.yaml")
+    for name in (".", "..", "/"):
+        assert "while it is worked in" in call("--to", name, code=1).output

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 from pathlib import Path
 from typing import Any
@@ -71,7 +72,7 @@ def test_exports_are_read_again(tiny: str, tmp_path: Path, form: str) -> None:
 
 def test_cabling_and_graph_are_written(tiny: str, tmp_path: Path) -> None:
     cabling, dot = tmp_path / "c.csv", tmp_path / "c.dot"
-    found = told(tiny, "--cabling", str(cabling), "--dot", str(dot), "--port-names", "swp")
+    found = told(tiny, "--cabling", str(cabling), "--dot", str(dot))
     assert [one["what"] for one in found["written"]] == ["cabling", "dot"]
     lines = cabling.read_text().splitlines()
     assert len(lines) == 41
@@ -87,6 +88,8 @@ def test_cabling_and_graph_are_written(tiny: str, tmp_path: Path) -> None:
         (("--to", "x.pdf"), "is no .svg or .png"),
         (("--export", "ns3"), "say where to"),
         (("--to", "x.svg", "--fail", "leaf0-spin1"), "did you mean spine1?"),
+        (("--cabling", "y.csv", "--fail", "nonsense"), "--fail marks links in a picture"),
+        (("--export", "ns3", "--to", "y.txt", "--fail", "leaf0-spine1"), "--fail marks links in a picture"),
         (("--to", "x.svg", "--network", "scale-up"), "no scale-up network"),
         (("--to", "/nowhere/x.svg"), "there is no folder"),
     ],
@@ -98,7 +101,7 @@ def test_mistakes_are_told(
     result = run(tiny, *arguments)
     assert result.exit_code != 0
     assert words in result.output
-    assert not list(tmp_path.glob("*.svg"))
+    assert not [*tmp_path.glob("*.svg"), *tmp_path.glob("y.*")]
 
 
 def test_what_is_no_fabric_is_told(tmp_path: Path) -> None:
@@ -108,3 +111,13 @@ def test_what_is_no_fabric_is_told(tmp_path: Path) -> None:
     assert result.exit_code == 1
     assert "known are" in result.output
     assert "No such file" in run(str(tmp_path / "none"), "--to", str(tmp_path / "x.svg")).output
+
+
+def test_type_and_length_of_cables_are_listed(tmp_path: Path) -> None:
+    file = tmp_path / "c.csv"
+    told(str(POD.parent / "small.yaml"), "--cabling", str(file))
+    with file.open(newline="") as stream:
+        rows = list(csv.DictReader(stream))
+    below = {tier: {(row["type"], row["length"]) for row in rows if row["tier"] == tier} for tier in ("1", "2")}
+    assert all(len(found) == 1 for found in below.values())
+    assert any(kind for found in below.values() for kind, _ in found)

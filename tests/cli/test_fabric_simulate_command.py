@@ -202,6 +202,36 @@ def test_a_training_step_of_an_example() -> None:
     assert "exposed" in text.stdout
 
 
+def test_flags_of_training_steps() -> None:
+    common = (str(EXAMPLES / "pod.yaml"), "--workload", str(EXAMPLES / "workloads" / "dense-405b.yaml"))
+    whole = told(*common)["step_ms"]
+    for flags in (("--degrade", "scale-out=0.5"), ("--degrade", "scale-up/1=0.5"), ("--slow", "17=1.5")):
+        assert told(*common, *flags)["step_ms"] > 1.02 * whole
+    for flags, words in (
+        (("--degrade", "scale-out"), "NETWORK=SHARE"),
+        (("--degrade", "scale-out=0.5", "--degrade", "scale-out=0.6"), "twice"),
+        (("--degrade", "leaf0-spine1=0.5"), "there are scale-out/1"),
+        (("--peak", "989"), "no unit"),
+        (("--peak", "989TFLOPS"), "go with Chakra traces"),
+        (("--memory-rate", "3TB/s"), "go with Chakra traces"),
+        (("--fail", "leaf0-spine1"), "--fail does not go with --workload"),
+    ):
+        result = run(*common, *flags)
+        assert result.exit_code == 1
+        assert words in result.output
+
+
+def test_rates_time_traces(folder: Path) -> None:
+    """Metadata, then one node that computes (type 4) with num_ops 2 * 10^9, as a trace of one rank."""
+    count = bytes([10, 7]) + b"num_ops" + bytes([72, 128, 168, 214, 185, 7])
+    body = bytes([8, 1, 24, 4, 82, len(count)]) + count
+    (folder / "job.0.et").write_bytes(bytes([7, 10, 5]) + b"0.0.4" + bytes([len(body)]) + body)
+    common = ("tiny.yaml", "--workload", "job.0.et")
+    assert told(*common)["step_ms"] == 0
+    assert told(*common, "--peak", "1TFLOPS")["step_ms"] == pytest.approx(2)
+    assert told(*common, "--peak", "1TFLOPS", "--slow", "9=1.5")["step_ms"] == pytest.approx(3)
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [

@@ -14,6 +14,7 @@ from suanwang.fabric.clos import Clos, Tier
 from suanwang.fabric.network import Network
 from suanwang.fabric.routes import shortest, unreachable
 from suanwang.model.errors import INVALID, SuanwangError
+from suanwang.model.reading import TOO_LARGE
 
 GBPS = 10**9
 
@@ -130,3 +131,21 @@ def test_numbers_that_make_no_network_are_refused(arguments: dict[str, object], 
         Clos(**arguments)  # type: ignore[arg-type]
     assert refused.value.code == INVALID
     assert words in f"{refused.value} {refused.value.hint}"
+
+
+def test_a_network_that_is_too_large_is_refused_before_it_is_built() -> None:
+    clos = Clos((Tier(64, 1, GBPS, bundle=2**24), Tier(64, 64, GBPS)), planes=8)
+    assert clos.cable_count == 8 * (64 * 64 * 2**24 + 64 * 64)
+    with pytest.raises(SuanwangError, match=r"cables of .* GiB of memory; 16 GiB are allowed") as refused:
+        clos.network()
+    assert refused.value.code == TOO_LARGE
+
+
+def test_the_number_of_switches_is_limited() -> None:
+    with pytest.raises(SuanwangError, match="switches; at most 67,108,864"):
+        Clos((Tier(1, 2**13, GBPS), Tier(1, 2**14, GBPS)))
+
+
+@given(clos=small_clos(most=20))
+def test_cables_are_counted_before_they_are_made(clos: Clos) -> None:
+    assert clos.cable_count == clos.network().ports // 2

@@ -9,8 +9,26 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from suanwang.fabric.clos import Clos, Tier
-from suanwang.fabric.collectives.cost import KINDS, FabricModel, Group, Routing, collective_time, schedules
-from suanwang.fabric.collectives.patterns import Exchange, Shift, TreeLevel, in_order_tree, tree_depth
+from suanwang.fabric.collectives.cost import (
+    KINDS,
+    FabricModel,
+    Group,
+    Routing,
+    _bounded,
+    collective_time,
+    schedules,
+)
+from suanwang.fabric.collectives.patterns import (
+    Everyone,
+    Exchange,
+    Pattern,
+    Scatter,
+    Shift,
+    TreeEdges,
+    TreeLevel,
+    in_order_tree,
+    tree_depth,
+)
 from suanwang.fabric.collectives.unfolding import run, unfold
 from suanwang.fabric.flow.classes import below, cables_up
 from suanwang.model.errors import SuanwangError
@@ -174,6 +192,9 @@ def test_tokens_reach_as_many_domains_as_drawing_says() -> None:
     assert Routing(256, 8, most_domains=4).domains_reached(8) < 4
     with pytest.raises(SuanwangError, match="fewer than top_k"):
         Routing(16, 8, most_domains=1).domains_reached(8)
+    assert Routing(8, 2).domains_reached(16) == 2  # half of the domains have no expert
+    ways = list(combinations([0, 0, 0, 1, 1, 1, 2, 2, 3, 3], 3))
+    assert Routing(10, 3).domains_reached(4) == Fraction(sum(len(set(way)) for way in ways), len(ways))
 
 
 def test_one_copy_for_each_domain_saves_scale_out() -> None:
@@ -217,6 +238,72 @@ def test_efficiency_and_overhead() -> None:
     assert collective_time("send", 2**20, Group(8), slow, chunks=1).time_ps == pytest.approx(
         ALPHA + 5_000_000 + float(seconds(2**20 + 4096)), rel=1e-6
     )
+
+
+@pytest.mark.parametrize("n", [2, 4, 8, 16])
+@pytest.mark.parametrize("overhead", [1000, 100_000, 3_000_000])
+def test_software_starts_each_message(n: int, overhead: int) -> None:
+    """n - 1 overheads to everyone: as flows, and as k o + g + L or o + k g + L."""
+    slow = FabricModel(STAR.scale_out, overhead_ps=overhead)
+    part = seconds(2**16)
+    expected = ALPHA + max(overhead + (n - 1) * part, (n - 1) * overhead + part)
+    group = Group(n, alone=True)
+    assert collective_time("all-to-all", n * 2**16, group, slow, "direct", 1).time_ps == expected
+    flows = run(unfold("all-to-all", n * 2**16, group, slow, "direct"), slow)
+    assert float(flows.finish_ps.max()) == pytest.approx(float(expected), rel=1e-6)
+    pipelined = collective_time("all-to-all", n * 2**16, group, slow, "direct", 4).time_ps
+    assert pipelined >= 4 * (n - 1) * overhead
+
+
+@given(st.integers(2, 40), st.data())
+def test_pairs_are_counted_without_being_made(n: int, data: st.DataObject) -> None:
+    level = data.draw(st.integers(1, tree_depth(n)))
+    patterns: list[Pattern] = [Shift(1), Shift(1, line=True), Everyone(), Scatter()]
+    patterns += [TreeLevel(level, down=True), TreeLevel(level, down=False), TreeEdges(down=True)]
+    for pattern in patterns:
+        source, target = pattern.pairs(n)
+        assert len(source) == len(target) == pattern.count(n)
+        assert np.bincount(source).max(initial=0) <= pattern.starts(n)
+
+
+def test_long_rails_are_not_paired() -> None:
+    """The pairs of eight rails of 32,768 would fill 128 GiB; counted by arithmetic, alone or not."""
+    big = FabricModel(
+        Clos((Tier(128, 1, 200 * G), Tier(256, 128, 200 * G)), trees=8, rails=8, joined=3),
+        Clos((Tier(8, 1, 3200 * G),), trees=2**15),
+    )
+    group = Group(2**18, alone=True)
+    alone = collective_time("all-reduce", 2**30, group, big, "hierarchical-direct", 1)
+    assert alone == collective_time("all-reduce", 2**30, Group(2**18), big, "hierarchical-direct", 1)
+    with pytest.raises(SuanwangError, match="more than 16,777,216"):
+        unfold("all-reduce", 2**30, group, big, "hierarchical-direct")
+    with pytest.raises(SuanwangError, match="is not there"):
+        unfold("all-reduce", 2**30, Group(2**60), big, "direct")
+    with pytest.raises(SuanwangError, match="counted one by one"):
+        _bounded(2**40)
+
+
+def test_groups_that_domains_cut_count_too() -> None:
+    """Of groups of six, the first is in one domain of eight, the second in two."""
+    whole = collective_time("all-reduce", 2**24, Group(6, alone=True), RAILS)
+    cut = collective_time("all-reduce", 2**24, Group(6, first=6, alone=True), RAILS)
+    alike = collective_time("all-reduce", 2**24, Group(6), RAILS)
+    assert whole.time_ps < cut.time_ps <= alike.time_ps
+    assert alike == collective_time("all-reduce", 2**24, Group(6, first=6), RAILS)
+
+
+@pytest.mark.parametrize("chunks", [4, 16])
+def test_chunks_of_a_long_buffer_as_flows(chunks: int) -> None:
+    """What the page says of chunks; where it is a megabyte, each chunk's latency counts more."""
+    for kind, algorithm, allowed in (
+        ("all-gather", "hierarchical-direct", 0.03),
+        ("reduce-scatter", "hierarchical-ring", 0.03),
+        ("all-to-all", "direct", 0.02),
+        ("all-reduce", "hierarchical-ring", 0.07),
+    ):
+        cost = collective_time(kind, 2**28, Group(64), RAILS, algorithm, chunks)
+        flows = run(unfold(kind, 2**28, Group(64), RAILS, algorithm, chunks), RAILS)
+        assert cost.time_ps == pytest.approx(float(flows.finish_ps.max()), rel=allowed)
 
 
 def test_bad_requests_are_refused() -> None:

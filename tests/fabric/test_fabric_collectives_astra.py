@@ -89,6 +89,12 @@ def test_bad_rings_are_refused() -> None:
         Ring(1)
     with pytest.raises(SuanwangError, match="above 0"):
         Ring(4, bandwidth=(0.0,))
+    for bad in (float("nan"), float("inf")):
+        for ring in ({"bandwidth": (bad,)}, {"latency_ns": (bad,)}, {"memory": bad}):
+            with pytest.raises(SuanwangError, match="finite"):
+                Ring(4, **ring)
+    with pytest.raises(SuanwangError, match="so slow"):
+        ring_time_ns("all-reduce", 2**20, Ring(4, bandwidth=(1e-300,)))
     with pytest.raises(SuanwangError, match="no ring collective"):
         ring_time_ns("gossip", 2**20, Ring(4))
     with pytest.raises(SuanwangError, match="can't be cut"):

@@ -77,6 +77,28 @@ def test_numbers_are_unique_and_private(clos: Clos) -> None:
                 assert ip_interface(theirs).ip in net
 
 
+@given(st.lists(st.tuples(st.integers(0, 2), st.integers(1, 3), st.integers(0, 4)), min_size=1, max_size=8))
+@settings(deadline=None, max_examples=80)
+def test_hosts_of_listed_networks_have_addresses_of_their_own(switches: list[tuple[int, int, int]]) -> None:
+    """Hosts hang on switches of any tier, as tier labels of a file may say."""
+    count = max(1, sum(hosts for _, _, hosts in switches))
+    at = [count + number for number, (_, _, hosts) in enumerate(switches) for _ in range(hosts)]
+    network = Network.build(
+        count, range(len(at)), at, GBPS, 1, [0] * count + [tier for _, tier, _ in switches],
+        [f"n{number}" for number in range(count + len(switches))],
+        [-1] * count + [plane for plane, _, _ in switches],
+    )  # fmt: skip
+    told = list(Plan(network).switches())
+    ours = [address for one in told for index in range(len(one.hosts)) for address in one.gateway(index)]
+    theirs = [address for one in told for index in range(len(one.hosts)) for address in one.host(index)]
+    assert len(set(ours + theirs)) == 4 * len(at)
+    for one, other in combinations([one.announced for one in told if one.announced], 2):
+        assert not any(
+            ip_network(a).overlaps(ip_network(b))  # type: ignore[arg-type]
+            for a, b in zip(one, other, strict=True)
+        )
+
+
 @given(small())
 @settings(deadline=None, max_examples=40)
 def test_every_session_and_link_has_two_ends(clos: Clos) -> None:
@@ -319,9 +341,10 @@ def test_fewer_sessions_between_pairs_of_switches() -> None:
 # SONiC: what the YANG models ask for, told again; the models themselves where they are at hand.
 
 INTEGERS = {"speed", "index", "mtu", "local_asn", "max_ebgp_paths", "min_adv_interval", "conn_retry", "bgp_asn"}
+LISTS = {"route_map_in", "route_map_out"}
 BOOLEANS = {
     "frr_mgmt_framework_config", "load_balance_mp_relax", "default_ipv4_unicast", "network_import_check",
-    "log_nbr_state_changes", "bfd", "disable_ebgp_connected_route_check", "capability_ext_nexthop", "wcmp_enabled",
+    "log_nbr_state_changes", "bfd", "disable_ebgp_connected_route_check", "capability_ext_nexthop",
 }  # fmt: skip
 TABLES: dict[str, tuple[str, dict[int, tuple[str, ...]]]] = {
     "DEVICE_METADATA": ("sonic-device_metadata", {}),
@@ -338,7 +361,8 @@ TABLES: dict[str, tuple[str, dict[int, tuple[str, ...]]]] = {
     "BGP_PEER_GROUP": ("sonic-bgp-peergroup", {2: ("LIST", "vrf_name", "peer_group_name")}),
     "BGP_PEER_GROUP_AF": ("sonic-bgp-peergroup", {3: ("LIST", "vrf_name", "peer_group_name", "afi_safi")}),
     "BGP_NEIGHBOR": ("sonic-bgp-neighbor", {2: ("LIST", "vrf_name", "neighbor")}),
-    "BGP_DEVICE_GLOBAL": ("sonic-bgp-device-global", {}),
+    "ROUTE_MAP_SET": ("sonic-route-map", {1: ("LIST", "name")}),
+    "ROUTE_MAP": ("sonic-route-map", {2: ("LIST", "name", "stmt_name")}),
 }
 
 
@@ -368,6 +392,17 @@ def test_sonic_tables_refer_to_what_is_there(clos: Clos, options: Options) -> No
             assert vrf in database["BGP_GLOBALS"]
             assert end in ports if options.sessions == "link" else IPv6Address(end)
             assert f"{vrf}|{fields['peer_group_name']}" in database["BGP_PEER_GROUP"]
+        for key, fields in database["ROUTE_MAP"].items():
+            name, number = key.split("|")
+            assert name in database["ROUTE_MAP_SET"]
+            assert 1 <= int(number) <= 65_535
+            assert fields == {"route_operation": "permit"}  # and matches everything
+        assert {key.rpartition("|")[0] for key in database["BGP_PEER_GROUP_AF"]} == database["BGP_PEER_GROUP"].keys()
+        for fields in database["BGP_PEER_GROUP_AF"].values():
+            # RFC 8212: without policies, FRR exchanges nothing with external neighbours.
+            for way in ("route_map_in", "route_map_out"):
+                assert len(fields[way]) == 1
+                assert f"{fields[way][0]}|10" in database["ROUTE_MAP"]
         for key in database["BGP_GLOBALS_AF_NETWORK"]:
             ip_network(key.split("|")[2])
         for fields in database.get("STATIC_ROUTE", {}).values():
@@ -376,7 +411,7 @@ def test_sonic_tables_refer_to_what_is_there(clos: Clos, options: Options) -> No
         for rows in database.values():
             for fields in rows.values():
                 for name, value in fields.items():
-                    assert isinstance(value, str)
+                    assert isinstance(value, list if name in LISTS else str)
                     assert name not in INTEGERS or value.isdigit()
                     assert name not in BOOLEANS or value in ("true", "false")
 
@@ -397,7 +432,8 @@ def as_yang(database: dict[str, dict[str, dict[str, Any]]]) -> dict[str, Any]:
                 continue
             parts = key.split("|")
             name, *keys = lists[len(parts)]
-            place.setdefault(f"{table}_{name}", []).append({**dict(zip(keys, parts, strict=True)), **typed})
+            named = {key: int(part) if key == "stmt_name" else part for key, part in zip(keys, parts, strict=True)}
+            place.setdefault(f"{table}_{name}", []).append({**named, **typed})
     return found
 
 
@@ -527,6 +563,11 @@ def test_switches_of_one_tier_have_sessions_too() -> None:
         ({"loopback4": "10.0.0.0/30"}, "prefix of /24 or shorter"),
         ({"hosts6": "10.0.0.0/8"}, "is not IPv6"),
         ({"hosts4": "10.0.0.1/8"}, "host bits set"),
+        ({"links6": "fd00::/40"}, "links6: .* prefix of /39 or shorter"),
+        ({"links6": "10.0.0.0/8"}, "is not IPv6"),
+        ({"loopback4": "10.1.0.0/16"}, "loopback4 .* and hosts4 .* overlap"),
+        ({"links6": "fd5a:7761:6000::/35"}, "loopback6 .* and links6 .* overlap"),
+        ({"hosts6": "fd5a:7761:7000::/40"}, "hosts6 .* and links6 .* overlap"),
     ],
 )
 def test_pools_that_do_not_do(pools: dict[str, str], said: str) -> None:
@@ -538,8 +579,10 @@ def test_pools_that_are_too_small() -> None:
     clos = Clos((Tier(200, 1, GBPS), Tier(64, 1, GBPS)))
     with pytest.raises(SuanwangError, match="prefixes for hosts in"):
         configure_frr(clos, Options(pools=Pools(hosts4="10.0.0.0/16")))
+    with pytest.raises(SuanwangError, match="of a /22 for hosts do not fit"):
+        configure_frr(Clos((Tier(300, 1, GBPS),)), Options(pools=Pools(hosts4="10.0.0.0/20")))
     with pytest.raises(SuanwangError, match="loopbacks in"):
-        configure_frr(clos, Options(pools=Pools(loopback4="10.0.0.0/24")))
+        configure_frr(clos, Options(pools=Pools(loopback4="192.168.0.0/24")))
     with pytest.raises(SuanwangError, match="planes: at most 8"):
         configure_frr(Clos((Tier(1, 1, GBPS),), planes=9))
 
@@ -555,6 +598,9 @@ def test_names_and_links_that_cannot_be_configured() -> None:
     assert " description a_hostname_x\n" in configure_frr(named("a\nhostname x", "b", "c"), Options(fare=False))["b"]
     with pytest.raises(SuanwangError, match="same name"):
         Plan(named("a", "b", "b"))
+    for name in ("daemons", "vtysh.conf", "switches.csv", "Fabric.clab.yml"):
+        with pytest.raises(SuanwangError, match="as a file beside the switches' folders"):
+            Writer(Plan(named("a", name, "c")), ("frr",))
     with pytest.raises(SuanwangError, match="differ in rate"):
         configure_frr(named("a", "b", "c", rates=(GBPS, GBPS, 2 * GBPS)))
     with pytest.raises(SuanwangError, match="whole Mbit/s"):

@@ -17,6 +17,7 @@ from suanwang.fabric.clos import Clos, Tier
 from suanwang.fabric.dragonfly import Dragonfly
 from suanwang.fabric.drawing import draw
 from suanwang.fabric.figures import MOST_RUNS, draw_distributions
+from suanwang.fabric.network import Network
 from suanwang.fabric.sketch import ENDPOINTS, SLOTS, Sketch, few, spread
 from suanwang.fabric.sketch_clos import sketch_clos
 from suanwang.fabric.sketch_network import sketch_dragonfly, sketch_network
@@ -168,3 +169,25 @@ def test_distributions_are_drawn() -> None:
     ):
         with pytest.raises(SuanwangError):
             draw_distributions(bad, io.BytesIO(), form="svg")
+
+
+def test_names_are_no_formulas() -> None:
+    name = "a$b$ $\\frac{1}$"
+    for form in ("svg", "png"):
+        stream = io.BytesIO()
+        draw(Clos((Tier(2, 1, 10**9),)), stream, name, form=form)
+        draw_distributions({name: np.array([1.0, 2.0])}, stream, name, form=form)
+        assert stream.getvalue()
+
+
+def test_networks_without_leaves_and_without_switches_are_drawn_and_towers_refused() -> None:
+    def star(tier: int) -> Network:
+        return Network.build(2, [0, 1], [2, 2], 10**9, 1, [0, 0, tier], ["a", "b", "s"], [-1, -1, 0])
+
+    for tier in (1, 2, 7):
+        shown = sketch_network(star(tier), "x")
+        assert [mark.row for mark in shown.marks].count(0) == 2
+        draw(star(tier), io.BytesIO(), form="svg")
+    draw(Network.build(2, [0], [1], 10**9, 1, [0, 0], ["a", "b"]), io.BytesIO(), form="svg")
+    with pytest.raises(SuanwangError, match="2,000,000,000 tiers are too many"):
+        sketch_network(star(2 * 10**9), "x")

@@ -13,6 +13,7 @@ from suanwang.fabric.clos import Clos, Tier
 from suanwang.fabric.exchange.htsim import HtsimTopology, parse_topology, read_topology, topology_text
 from suanwang.fabric.exchange.matrix import Failure, Matrix, parse_matrix, read_matrix
 from suanwang.fabric.exchange.matrix_text import matrix_text
+from suanwang.fabric.exchange.reading import read_imported
 from suanwang.fabric.network import Network
 from suanwang.fabric.traffic import NONE, Traffic
 from suanwang.model.errors import SuanwangError
@@ -389,3 +390,28 @@ def test_hostile_numbers_are_refused() -> None:
         assert caught.value.place.line == 3
     with pytest.raises(SuanwangError, match="does not say"):
         parse_matrix(b"", 4)
+
+
+@pytest.mark.parametrize("text", [TWO, THREE])
+def test_every_switch_that_is_passed_counts_once(text: str, tmp_path: Path) -> None:
+    """Paths between endpoints that meet at each tier: their cables, and each switch's latency once."""
+    body = re.sub("Switch_Latency_ns.*\n", "", text)
+    for number, at in enumerate((700, 300, 101)):
+        body = body.replace(f"Tier {number}\n", f"Tier {number}\nSwitch_Latency_ns {at}\n")
+    file = tmp_path / "x.topo"
+    file.write_text(body)
+    plain = parse_topology(body)
+    found = read_imported(file).network()
+    clos, bare = plain.clos, plain.clos.network()
+    for top in range(1, clos.height + 1):
+        switches = [700_000, 300_000, 101_000][:top]
+        for network, passed in ((bare, 0), (found, 2 * sum(switches[:-1]) + switches[-1])):
+            up = [
+                int(
+                    network.latency_ps[(network.tier[network.source] == tier) & (network.tier[network.target] > tier)][
+                        0
+                    ]
+                )
+                for tier in range(top)
+            ]
+            assert 2 * sum(up) == 2 * sum(tier.latency_ps for tier in clos.tiers[:top]) + passed

@@ -21,6 +21,7 @@ from suanwang.fabric.exchange.ns3 import ns3_text, parse_ns3
 from suanwang.fabric.exchange.reading import FORMATS, read_imported, read_network, recognise
 from suanwang.fabric.exchange.simai import parse_simai, simai_text
 from suanwang.fabric.network import Network
+from suanwang.fabric.opening import open_fabric
 from suanwang.model.errors import SuanwangError
 
 WIRING = ("first_port", "source", "target", "peer", "rate_bps", "latency_ps")
@@ -116,6 +117,10 @@ NS3 = "4 1 3\n3\n0 3 1Gbps 1us 0\n1 3 1Gbps 1us 0\n2 3 1Gbps 1us 0\n"
         ("4 1 3\n3", "4 2 3\n3 3", 2, "listed as a switch twice"),
         ("4 1 3\n3", "4 1 3\n4", 2, "switch 1 of 1 is 4"),
         ("1 3 1Gbps", "1 9 1Gbps", 4, "link 1 joins 1 and 9"),
+        ("1 3 1Gbps", "1 \u00b2 1Gbps", 4, "link 1 joins 1 and \u00b2"),
+        ("1 3 1Gbps", "1 " + "1" * 5000 + " 1Gbps", 4, "link 1 joins 1 and 1111"),
+        ("1 3 1Gbps", "1 0 1Gbps", 0, "gpu1 is joined with gpu0, and both are endpoints"),
+        ("1 3 1Gbps", "0 3 1Gbps", 0, "endpoint gpu1 has no cable"),
         ("1 3 1Gbps", "3 3 1Gbps", 4, "with itself"),
         ("1 3 1Gbps", "1 3 fast", 4, "'fast' is no rate"),
         ("1 3 1Gbps", "1 3 0Gbps", 4, "no rate that a link can have"),
@@ -130,7 +135,8 @@ def test_mistakes_in_ns3_files_are_named(old: str, new: str, line: int, words: s
         parse_ns3(NS3.replace(old, new, 1), "t.txt")
     assert words in str(caught.value)
     assert caught.value.hint
-    assert caught.value.place.line == line
+    if line:
+        assert caught.value.place.line == line
 
 
 @pytest.mark.parametrize(
@@ -277,6 +283,8 @@ def test_infragraph_of_others_is_a_network() -> None:
         (b"scheme: one2one, link: l", b"scheme: ring, link: l", 15, "the scheme is 'ring'"),
         (b"gigabytes_per_second: 50", b"gigatransfers_per_second: 50", 13, "no bandwidth in bits or bytes"),
         (b"device: asic", b"device: basic", 12, "there is no device 'basic'"),
+        (b"count: 4", b"count: 2000000", 15, "the count of it is '2000000'"),
+        (b"{name: sw,", b'{name: "s\\nw",', 15, "there is no instance 'sw'"),
         (b"count: 4", b"count: many", 15, "the count of it is 'many'"),
         (b"edges:\n  -", b"adges:\n  -", 0, "there is no list of edges"),
         (b"{name: sw,", b"{name: host,", 12, "host is here a second time"),
@@ -342,3 +350,78 @@ def test_networks_need_endpoints_and_cables() -> None:
         network_of(["a", "b"], [False, True], [0], [1], 1, 1)
     found, number = network_of(["s", "a", "b", "lonely"], [True, False, False, True], [0, 0], [1, 2], 1, 1)
     assert (found.tier.tolist(), number.tolist()) == ([0, 0, 1, 2], [2, 0, 1, 3])
+
+
+def test_a_link_needs_two_nodes_that_can_be_joined() -> None:
+    with pytest.raises(SuanwangError, match=r"a node is named 'a.nb'") as caught:
+        network_of(["s", "a\nb", "c"], [True, False, False], [0, 0], [1, 2], 1, 1)
+    assert "no line breaks" in caught.value.hint
+    with pytest.raises(SuanwangError, match="endpoint c has no cable, and so have 1 more"):
+        network_of(["s", "a", "c", "d"], [True, False, False, False], [0], [1], 1, 1)
+
+
+def test_an_infragraph_of_few_lines_can_not_ask_for_any_number() -> None:
+    edge = INFRA[INFRA.index(b"  - {ep1") :]
+    body = INFRA.replace(b"count: 4", b"count: 1000000").replace(b"count: 8", b"count: 1000000") + edge * 3
+    with pytest.raises(SuanwangError, match="more than 4,194,304 ends"):
+        parse_infragraph(body.replace(b"nic, count: 2", b"nic, count: 8"))
+
+
+def test_names_are_quoted_in_yaml() -> None:
+    """Odd but printable names stay what they are; others are refused, so no name is ever read as YAML."""
+    names = ["no", "12", "a b, c]", 'say "x"', "机柜-1"]
+    network, _ = network_of(names, [False, False, True, True, True], [0, 1, 0, 1, 2], [2, 3, 4, 4, 3], 10**9, 1)
+    text = "".join(containerlab_text("x: [", network))
+    assert yaml.safe_load(text)["name"] == "x: ["
+    found = parse_containerlab(text.encode())
+    assert found.network().names == names
+    assert same_wiring(found.network(), network)
+    assert yaml.safe_load("".join(infragraph_text("yes", network)))["name"] == "yes"
+    for writer in (containerlab_text, infragraph_text):
+        with pytest.raises(SuanwangError, match="can't be printed"):
+            list(writer("x\nevil: 1", network))
+    colon, _ = network_of(["a:b", "c", "s"], [False, False, True], [0, 1], [2, 2], 1, 1)
+    with pytest.raises(SuanwangError, match="a colon ends a node's name"):
+        list(containerlab_text("x", colon))
+    with pytest.raises(SuanwangError, match="give one word"):
+        list(simai_text(pods.network(), 4, None, "H 20"))
+
+
+@pytest.mark.parametrize("label", [b"tier: 2000000000", b"tier: 0", b"tier: 8", b"plane: 64"])
+def test_labels_of_containerlab_have_limits(label: bytes) -> None:
+    body = "".join(containerlab_text("lab", Clos((Tier(2, 1, 10**9),)).network())).encode()
+    word = label.split(b":")[0]
+    before = b"tier: 1" if word == b"tier" else b"plane: 0"
+    assert body.count(before) == 1
+    with pytest.raises(SuanwangError, match=f"the {word.decode()} of leaf0 is") as caught:
+        parse_containerlab(body.replace(before, label))
+    assert caught.value.hint.startswith("give ")
+    assert caught.value.place.line
+
+
+def test_what_a_file_says_of_servers_is_used(tmp_path: Path) -> None:
+    (tmp_path / "four.txt").write_text("".join(simai_text(pods.network(), 4)))
+    assert open_fabric(str(tmp_path / "four.txt")).per_server == 4
+    (tmp_path / "plain.txt").write_text("".join(ns3_text(pods.network())))
+    assert open_fabric(str(tmp_path / "plain.txt")).per_server == 8
+
+
+def test_a_pipe_is_read_once(tmp_path: Path) -> None:
+    import os
+    import threading
+
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    texts = [
+        "kind: Fabric\napiVersion: suanwang/v1\nmetadata: {name: x}\nspec: {preset: hpn7-pod}\n",
+        "".join(ns3_text(pods.network())),
+    ]
+    for text, words in zip(texts, ("", "holds no Fabric"), strict=True):
+        writer = threading.Thread(target=pipe.write_text, args=(text,))
+        writer.start()
+        if words:
+            with pytest.raises(SuanwangError, match=words):
+                open_fabric(str(pipe))
+        else:
+            assert open_fabric(str(pipe)).accelerators == 15_360
+        writer.join()

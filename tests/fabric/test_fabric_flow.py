@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from suanwang.fabric.clos import Clos, Tier
 from suanwang.fabric.flow.engine import simulate_flows, simulate_paths
+from suanwang.fabric.flow.engine_kernels import lower, settle
 from suanwang.fabric.flow.paths import Paths, find_paths
 from suanwang.fabric.maxmin import Usage, max_min
 from suanwang.fabric.network import Network
@@ -129,6 +130,40 @@ def test_an_incast_shares_the_last_port() -> None:
     result = simulate_flows(network, shortest(network), incast(16, 10, 15, 100_000), "ecmp")
     assert result.finish_ps.max() == 10 * 100_000 * 80 + 2 * 1_200_000
     assert result.port_bytes[network.ports_between(19, 15)].tolist() == [1_000_000]
+
+
+def test_an_incast_of_sizes_that_all_differ() -> None:
+    """At each end all rates change; the k-th of n to end has shared the port with n - k others since the last one."""
+    flows = 500
+    usage = Usage.build(np.arange(flows + 1), np.zeros(flows), 1.0, [100e9])
+    paths = Paths(usage, np.array([0]), np.zeros(flows, np.int64), np.zeros(flows))
+    size = np.random.default_rng(1).permutation(flows) * 1000 + 10**6
+    found = simulate_paths(paths, Traffic.build(flows + 1, np.arange(flows) + 1, 0, size))
+    steps = np.diff(np.sort(size), prepend=0) * np.arange(flows, 0, -1)
+    np.testing.assert_allclose(np.sort(found.finish_ps), np.cumsum(steps) * 80, rtol=1e-9)
+    assert (np.argsort(found.finish_ps) == np.argsort(size)).all()
+    assert found.events == 3 * flows
+
+
+@settings(deadline=None, max_examples=60)
+@given(st.lists(st.tuples(st.integers(0, 59), st.integers(0, 9)), min_size=1, max_size=200), st.integers(2, 60))
+def test_the_heap_has_what_is_due_first_on_top(changes: list[tuple[int, int]], flows: int) -> None:
+    active, where = np.arange(flows), np.arange(flows)
+    due = np.full(flows, np.inf)
+    for one, time in changes:
+        due[one % flows] = time
+        settle(active, where, due, flows, where[one % flows])
+        assert active[0] == np.lexsort((np.arange(flows), due))[0]
+    assert (active[where] == np.arange(flows)).all()
+    due = due[::-1].copy()
+    for place in range(flows // 2 - 1, -1, -1):
+        lower(active, where, due, flows, place)
+    ended = []
+    for left in range(flows - 1, -1, -1):
+        ended.append(int(active[0]))
+        active[0] = active[left]
+        lower(active, where, due, left, 0) if left else None
+    assert ended == np.lexsort((np.arange(flows), due)).tolist()
 
 
 def test_spraying_a_permutation_has_every_flow_at_full_rate() -> None:

@@ -90,7 +90,7 @@ def test_messages_within_and_between_domains_are_counted(
     members = np.sort(data.draw(st.permutations(range(clos.endpoints)))[: data.draw(st.integers(2, 12))])
     source, target = (side.ravel() for side in np.meshgrid(members, members))
     kept = (source != target) & ((source // domain == target // domain) == inside)
-    profile = classes.of_everyone(clos, members, True, domain, inside)
+    profile = classes.of_everyone(clos, members, True, members // domain, inside)
     assert profile == classes.of_pairs(clos, source[kept], target[kept], len(members))
 
 

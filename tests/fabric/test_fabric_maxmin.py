@@ -143,6 +143,13 @@ def test_bad_problems_are_refused() -> None:
         Usage.build([0, 1], [0], 1.0, [-1.0])
     with pytest.raises(SuanwangError, match="flow 1 uses nothing"):
         max_min(Usage.build([0, 1, 1], [0], 1.0, [1.0]))
+    three = Usage.build([0, 1, 2, 3], [0, 0, 0], 1.0, [12.0])
+    for active, words in (([0, 0], "flow 0 is among the active ones twice"), ([3], "0 to 2"), ([-1], "0 to 2")):
+        with pytest.raises(SuanwangError, match=words):
+            max_min(three, active=np.array(active))
+    for weight in (1e-300, np.nan, np.inf):
+        with pytest.raises(SuanwangError, match="weights"):
+            max_min(three, weight)
     with pytest.raises(SuanwangError, match="weights"):
         max_min(Usage.build([0, 1], [0], 1.0, [1.0]), weight=0.0)
 

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from suanwang.fabric.clos import Clos, Tier
 from suanwang.fabric.collectives.group import Cost, FabricModel, Group
 from suanwang.fabric.collectives.routing import Routing
+from suanwang.fabric.workload import chakra
 from suanwang.fabric.workload.chakra import COLLECTIVES, NODE_TYPES, Trace, read_chakra, read_rank
 from suanwang.fabric.workload.costs import StepOptions
 from suanwang.fabric.workload.replay import replay
@@ -248,6 +249,29 @@ def test_one_rank_stands_for_all() -> None:
     assert result.accelerators == 8
     assert result.collectives[0].members == 8
     assert "stands for all" in result.text()
+
+
+def test_slow_accelerators_of_traces() -> None:
+    data = node(1, "compute", us=4) + collective(2, after=(1,))
+    assert run(data, slow={5: 2.0, 0: 1.5}).step_ps == (8 + 15) * US  # the one trace is that of the slowest of eight
+    assert run(data, data, slow={1: 2.0}).step_ps == (8 + 15) * US
+    for ranks, number in (((data,), 8), ((data, data), 2)):
+        with pytest.raises(SuanwangError, match=f"accelerator {number} is slow, and the trace is of {number}"):
+            run(*ranks, slow={number: 2.0})
+
+
+def test_dependencies_are_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(chakra, "MOST_DEPENDENCIES", 5)
+    whole = metadata() + b"".join(node(at, "compute", tuple(range(at))) for at in range(3))  # three of them
+    (tmp_path / "job.0.et").write_bytes(whole)
+    assert len(chakra.read_chakra(tmp_path).ranks) == 1
+    (tmp_path / "job.1.et").write_bytes(whole)
+    with pytest.raises(SuanwangError, match="more than 5 dependencies"):
+        chakra.read_chakra(tmp_path)
+    monkeypatch.setattr(chakra, "LONGEST_LIST_BYTES", 2)
+    packed = message(write_field(1, 2) + write_field(3, 4) + write_field(5, bytes([1, 1, 1])))
+    with pytest.raises(SuanwangError, match="node 2 depends on more than a trace may have"):
+        read_rank(0, "t.0.et", metadata() + node(1, "compute") + packed, {})
 
 
 def test_operations_and_bytes_take_time_where_rates_are_known() -> None:

@@ -87,7 +87,8 @@ def test_other_kinds_are_no_workload(tmp_path: Path) -> None:
         ({"model__keyValueHeads": 3}, "spec", "3 keyValueHeads do not divide 16", "lower"),
         ({"model__experts": {"count": 4, "perToken": 8, "feedForward": 64}}, "spec", "perToken 8 is above count 4", ""),
         ({"accelerator__peak": "989"}, "spec.accelerator.peak", "no unit", ""),
-        ({"accelerator__peak": "0TFLOPS"}, "spec.accelerator.peak", "does not fit", "greater than 0"),
+        ({"accelerator__peak": "0TFLOPS"}, "spec.accelerator.peak", "0TFLOPS is below 1GFLOPS", ""),
+        ({"accelerator__peak": "0.0001GFLOPS"}, "spec.accelerator.peak", "is below 1GFLOPS", ""),
         ({"accelerator__efficiency": "0%"}, "spec.accelerator.efficiency", "does not fit", "greater than 0"),
         ({"accelerator__efficiency": "160%"}, "spec.accelerator.efficiency", "more than 100%", ""),
         ({"precision": "int4"}, "spec.precision", "'int4' does not fit", "bf16"),
@@ -136,6 +137,15 @@ def test_what_does_not_fit_the_design(
     assert message in caught.value.message
     assert hint in caught.value.hint
     assert (caught.value.place.path, caught.value.place.line > 0) == (where, True)
+
+
+def test_accelerators_that_have_nothing_to_do_are_told(tmp_path: Path) -> None:
+    text = tmp_path / "work.txt"
+    text.write_text("HYBRID_TRANSFORMER all_gpus: 16\n1\na -1 1 NONE 0 1 NONE 0 1 ALLREDUCE 8 1\n")
+    few = description(tmp_path, parallelism__data=2)
+    for path, idle in ((text, 48), (few, 32)):
+        assert f"{idle} of the design's 64 accelerators are not used" in run_step(read_workload(path), Design()).notes
+    assert not run_step(read_workload(description(tmp_path)), Design()).notes
 
 
 def test_no_memory_no_step(tmp_path: Path) -> None:

@@ -8,9 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from suanwang.fabric.workload.memory import activation_bytes, check, estimate, in_flight
+from suanwang.fabric.workload.compose import compose
+from suanwang.fabric.workload.memory import activation_bytes, check, estimate, held, in_flight
 from suanwang.fabric.workload.model import Attention, Experts, Model
-from suanwang.fabric.workload.plan import Accelerator, Job, Parallelism
+from suanwang.fabric.workload.plan import Accelerator, Job, Parallelism, Span
 from suanwang.fabric.workload.schedule import FORWARD, order
 from suanwang.model.errors import SuanwangError
 
@@ -81,6 +82,29 @@ def test_memory_of_zero() -> None:
             assert getattr(found, sharded) == pytest.approx(getattr(plain, sharded) / 64, rel=1e-6)
         assert found.total < plain.total
         plain = found
+
+
+def test_a_tied_output_layer_has_a_table_of_its_own_on_another_stage() -> None:
+    tied = replace(gpt(4, 1024, 16, 50000, 1024), tied=True)
+    ends = [(Span(range(2), first=True), 1), (Span(range(2, 4), last=True), 1), (Span(range(4), True, True), 1)]
+    for span, tables in ends:
+        layers = sum(tied.dense_parameters(at) for at in span.layers)
+        assert held(job(tied, Parallelism()), span).dense == layers + tables * tied.embedding_parameters
+    apart = compose(job(tied, Parallelism(pipeline=2, data=4)))
+    assert all(sum(one.operation.amount for one in chunk.buckets) > 4 * 50000 * 1024 for chunk in apart.chunks)
+    together = compose(job(tied, Parallelism(data=4)))
+    reduced = sum(one.operation.amount for chunk in together.chunks for one in chunk.buckets)
+    assert reduced == 4 * (tied.parameters - tied.hidden)
+
+
+@pytest.mark.parametrize(("vocabulary", "tied"), [(100, False), (10**6, False), (10**6, True)])
+def test_whole_parameters_with_zero_3(vocabulary: int, tied: bool) -> None:
+    """A layer and the next, or a table and the layer beside it, whichever are larger."""
+    model = replace(gpt(4, 1024, 16, vocabulary, 1024), tied=tied)
+    layer, table = model.dense_parameters(0), model.embedding_parameters
+    shard = -(-2 * (4 * layer + (1 if tied else 2) * table) // 64)
+    whole = estimate(job(model, Parallelism(data=64, zero=3))).parameters - shard
+    assert whole == 2 * (layer + max(layer, table))
 
 
 @given(st.integers(1, 8), st.integers(1, 4), st.integers(1, 4), st.data())

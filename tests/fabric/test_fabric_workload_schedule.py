@@ -12,7 +12,7 @@ from suanwang.fabric.workload.schedule import BACKWARD, FORWARD, Timing, order, 
 
 
 def naive(stages: int, interleaving: int, microbatches: int, timing: Timing) -> list[int]:
-    """When each stage is done, by recursion over what each pass waits for. Links carry one message at a time."""
+    """When each stage is done, by recursion over what each pass waits for. A stage sends one message at a time."""
     virtual = stages * interleaving
     orders = [order(stages, stage, interleaving, microbatches) for stage in range(stages)]
     place = {(stage, one): at for stage, passes in enumerate(orders) for at, one in enumerate(passes)}
@@ -47,11 +47,7 @@ def naive(stages: int, interleaving: int, microbatches: int, timing: Timing) -> 
         direction, chunk, _ = orders[stage][at]
         if not sends(direction, chunk * stages + stage):
             return done(stage, at)
-        earlier = [
-            one
-            for one in range(at)
-            if orders[stage][one][0] == direction and sends(direction, orders[stage][one][1] * stages + stage)
-        ]
+        earlier = [one for one in range(at) if sends(orders[stage][one][0], orders[stage][one][1] * stages + stage)]
         return max([done(stage, at), *(arrived(stage, one) for one in earlier[-1:])]) + timing.send
 
     return [free(stage, len(orders[stage])) for stage in range(stages)]

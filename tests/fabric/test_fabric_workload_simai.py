@@ -128,6 +128,8 @@ def test_checkpoints_are_computed_again(tmp_path: Path) -> None:
         (["DATA eq: 1", "1", LINE], 1, "no degree 'eq'", "known degrees: all_gpus, ep"),
         (["DATA all_gpus: 0", "1", LINE], 1, "all_gpus is 0", "accelerators"),
         (["DATA checkpoints: 3 1", "1", LINE], 1, "announces 3 layers, and 1 follow", "correct"),
+        (["DATA checkpoints: 1 1", "1", LINE], 1, "checkpoints name layer 1, of 1", "from 0"),
+        (["DATA checkpoint_initiates: 1 7", "1", LINE], 1, "checkpoints name layer 7, of 1", "from 0"),
         (["DATA", "", LINE], 2, "the number of layers is", "whole number"),
         (["DATA", "0", LINE], 2, "0 layers", "from 1"),
         (["DATA", "9" * 30, LINE], 2, "number of layers is", "whole number from 0"),
@@ -149,6 +151,43 @@ def test_malformed_texts(tmp_path: Path, lines: list[str], number: int, message:
     assert message in problem.message
     assert hint in problem.hint
     assert (problem.place.file, problem.place.line) == (str(tmp_path / "work.txt"), number)
+
+
+@pytest.mark.parametrize(
+    ("head", "message"),
+    [
+        ("pp: 4000000000 all_gpus: 4000000000", "for 4,000,000,000 accelerators, and the design has 16"),
+        ("pp: 16 ga: 4000000000 all_gpus: 16", "128,000,000,000 passes; at most 4,000,000"),
+        ("pp: 2 ga: 2 vpp: 4000000000 all_gpus: 16", "32,000,000,000 passes; at most 4,000,000"),
+    ],
+)
+def test_sizes_are_refused_before_anything_is_made_of_them(tmp_path: Path, head: str, message: str) -> None:
+    text = read(tmp_path, f"HYBRID_TRANSFORMER_FWD_IN_BCKWD {head}", "1", LINE)
+    with pytest.raises(SuanwangError, match=message) as caught:
+        text.step(16, 4)
+    assert (caught.value.place.line, bool(caught.value.hint)) == (1, True)
+
+
+@pytest.mark.parametrize("policy", ["HYBRID_DATA_MODEL", "HYBRID_MODEL_DATA", "HYBRID_CUSTOMIZED"])
+def test_policies_of_domains_need_domains(tmp_path: Path, policy: str) -> None:
+    line = "a -1 1 ALLREDUCE 5 1 ALLREDUCE 5 1 ALLREDUCE 5 0"
+    text = read(tmp_path, policy, "1", line + (" HYBRID_DATA_MODEL" if policy == "HYBRID_CUSTOMIZED" else ""))
+    for domain in (1, 5):
+        with pytest.raises(SuanwangError, match=f"scale-up domains, which have {domain} here") as caught:
+            text.step(16, domain)
+        assert "scale-up network" in caught.value.hint
+    for domain in (4, 16, 32):
+        groups = text.step(16, domain).groups
+        assert groups["domain"].size * groups["domains"].size == 16
+    silent = read(tmp_path, policy, "1", LINE + (" DATA" if policy == "HYBRID_CUSTOMIZED" else ""))
+    assert silent.step(16, 1).accelerators == 16  # sends nothing, so needs no domains
+
+
+def test_what_interleaving_means_is_noted(tmp_path: Path) -> None:
+    interleaved = read(tmp_path, AICB.replace("vpp: 1", "vpp: 2"), "1", LINE).step(16, 4)
+    assert (interleaved.interleaving, len(interleaved.notes)) == (2, 1)
+    assert "vpp 2 is taken as chunks" in interleaved.notes[0]
+    assert not read(tmp_path, AICB, "1", LINE).step(16, 4).notes
 
 
 def test_degrees_that_do_not_fit(tmp_path: Path) -> None:

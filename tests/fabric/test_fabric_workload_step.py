@@ -224,6 +224,37 @@ def test_slow_accelerators_hold_up_their_stage_and_those_tied_to_them() -> None:
         simulate(whole, DOMAINS, StepOptions(slow={16: 2.0}))
 
 
+def test_sharded_gradients_tie_replicas_in_every_pass() -> None:
+    slow = StepOptions(slow={0: 2.0, 7: 3.0})
+    for zero, expected in ((1, [(2.0,), (3.0,)]), (2, [(3.0,)]), (3, [(3.0,)])):
+        whole = compose(Job("job", MODEL, Parallelism(tensor=2, data=4, zero=zero), 16, 1, ACCELERATOR))
+        assert slow_stages(whole, slow) == expected
+
+
+def test_backwards_gathers_what_ranks_have_kept_shares_of() -> None:
+    """Korthikanti et al. (2023), section 4.2.2: an all-gather more than forwards, beside the first product."""
+    for sequence, expected in (
+        (True, {"all-gather": (1, 2), "reduce-scatter": (1, 1)}),
+        (False, {"all-reduce": (1, 1)}),
+    ):
+        plan = Parallelism(tensor=2, sequence=sequence)
+        (chunk,) = compose(Job("job", MODEL, plan, 1, 1, ACCELERATOR, layout=(8,))).chunks
+        for direction, operations in enumerate((chunk.forward, chunk.backward)):
+            parts = [one for one in operations if one.name.removeprefix("input of ") in ("attention", "feed-forward")]
+            for kind, counts in expected.items():
+                assert sum(one.kind == kind for one in parts) == 2 * 8 * counts[direction]
+        beside = [one.name for one in chunk.backward if one.overlapped]
+        assert len(beside) == (2 * 8 + 1) * sequence
+        assert all(name.startswith("input of ") for name in beside)
+
+
+def test_overlap_within_a_microbatch_is_told() -> None:
+    plan = Parallelism(tensor=2, data=4, expert=4)
+    noted = compose(Job("job", MOE, plan, 16, 1, ACCELERATOR, overlap=frozenset({"expert", "context", "data"})))
+    assert [note for note in noted.notes if note.startswith("expert communication is taken to run beside")]
+    assert not compose(Job("job", MOE, plan, 16, 1, ACCELERATOR)).notes
+
+
 def test_what_is_lost_is_taken_from_the_networks() -> None:
     fabric = fabric_of(DOMAINS, StepOptions(planes_lost=1, degraded={"scale-out/2": 0.5, "scale-up": 0.1}))
     assert fabric.scale_out is not None

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -20,13 +21,15 @@ from suanwang.fabric.cabling import Cable
 from suanwang.fabric.clos import Clos, Tier
 from suanwang.fabric.configure.plan import Options, Plan
 from suanwang.fabric.neighbours import ends, named
+from suanwang.fabric.network import Network
 from suanwang.lab import namespaces
 from suanwang.lab.fabric import FabricLab, Host
 from suanwang.lab.fabric_routes import RouteWatch, weights
 from suanwang.lab.fabric_setting import RATE_BPS, Setting, small_fabric
 from suanwang.lab.fabric_stream import Stream
-from suanwang.lab.fabric_trial import default_cuts, run
-from suanwang.lab.fabric_weights import Pair, computed, match
+from suanwang.lab.fabric_trial import Phase, default_cuts, far_hosts, run
+from suanwang.lab.fabric_weights import Match, Pair, computed, match
+from suanwang.lab.state import LabDirectory, LabRecord, ProcessRecord, start_ticks
 from suanwang.model.errors import SuanwangError
 
 
@@ -67,7 +70,9 @@ def test_default_cuts_go_from_a_cable_to_a_plane(setting: Setting) -> None:
     assert [len(setting.chosen(word)) for word in default_cuts(setting)] == [1, 2, 8, 15]
 
 
-@pytest.mark.parametrize("word", ["p0-leaf0:swp99", "leaf0", "p0-leaf0/p1-spine0", "plane7", "", "p0-leaf0,nothing"])
+@pytest.mark.parametrize(
+    "word", ["p0-leaf0:swp99", "leaf0", "p0-leaf0/p1-spine0", "plane7", "plane²", "", "p0-leaf0,nothing"]
+)
 def test_links_that_are_not_there_are_refused(setting: Setting, word: str) -> None:
     with pytest.raises(SuanwangError, match="no cable is"):
         setting.chosen(word)
@@ -89,6 +94,29 @@ def test_weights_are_compared_to_the_digit(wanted: dict[str, int], found: dict[s
     assert Pair("s", "p", wanted, found).equal == equal
 
 
+def test_hosts_may_have_any_name() -> None:
+    network = Network.build(2, [0, 1], [2, 2], RATE_BPS, 1, [0, 0, 1], ["gpu 0", "gpu_0", "leaf"])
+    hosts = Setting(network, Options(bfd=False)).hosts
+    assert [host.name for host in hosts] == ["gpu 0", "gpu_0"]
+    assert [host.ports["swp1"][0] for host in hosts] == ["10.0.0.1/31", "10.0.0.3/31"]
+
+
+def test_a_stream_runs_between_hosts_that_reach_each_other(setting: Setting) -> None:
+    one, other, pairs = far_hosts(setting)
+    assert (one, other, len(pairs)) == ("gpu0", "gpu3", 2)
+    # Rail-only: the first and the last host never meet.
+    apart = Setting(Clos((Tier(1, 1, RATE_BPS), Tier(2, 1, RATE_BPS)), trees=2).network(), Options(bfd=False))
+    assert far_hosts(apart)[:2] == ("gpu0", "gpu1")
+    lone = Setting(Clos((Tier(1, 1, RATE_BPS),), trees=2).network(), Options(bfd=False))
+    with pytest.raises(SuanwangError, match="no two hosts reach each other"):
+        far_hosts(lone)
+
+
+def test_a_repair_after_which_nothing_passes_is_not_good() -> None:
+    assert Phase("heal", (), Match(()), 0.0, 0, None).good
+    assert not Phase("heal", (), Match(()), 0.0, 0, None, passing=False).good
+
+
 def test_what_is_too_large_for_a_lab_is_refused() -> None:
     with pytest.raises(SuanwangError, match="no small fabric"):
         Setting(Clos((Tier(8, 1, 10**9), Tier(64, 8, 10**9))).network(), Options())
@@ -108,7 +136,7 @@ def name() -> str:
 def test_kernels_have_the_weights_that_are_computed(setting: Setting, base: Path, name: str) -> None:
     lab = FabricLab.claim(name, base)
     try:
-        cuts = ["p0-leaf1:swp2", "p0-spine0", "plane0"]
+        cuts = ["p0-leaf1:swp2", "p0-spine0", "gpu3:swp1", "plane0"]
         outcome = run(lab, setting, cuts, ("p0-leaf0:swp2", "p1-leaf2:swp4"))
     finally:
         lab.remove()
@@ -129,6 +157,7 @@ def test_kernels_have_the_weights_that_are_computed(setting: Setting, base: Path
         assert phase.match.unequal_weights > 0
         assert phase.changes > 0
         assert phase.convergence_ms > 0
+        assert phase.passing, phase.name
     losses = [phase.loss for phase in outcome.phases[1:]]
     assert all(loss is not None and loss.sent > 0 and loss.lost < loss.sent for loss in losses)
     plane = losses[cuts.index("plane0") * 2]
@@ -189,6 +218,32 @@ def test_what_is_killed_is_taken_away_by_the_next_one(base: Path, name: str) -> 
     assert list(base.iterdir()) == []
 
 
+@pytest.mark.root
+def test_what_another_took_over_meanwhile_is_left_alone(base: Path, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Between the look at an abandoned lab and the lock on it, someone else takes the name."""
+    directory = LabDirectory(name, base)
+    directory.claim()
+    directory.write(LabRecord(name, processes=[ProcessRecord("fabric", "", os.getpid(), 0)]))
+    locked = LabDirectory.locked
+    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as rival:
+        owner = ProcessRecord("fabric", "", rival.pid, start_ticks(rival.pid) or 0)
+
+        @contextmanager
+        def late(self: LabDirectory, limit_s: float = 0.0) -> Iterator[None]:
+            with locked(self, limit_s):
+                self.write(LabRecord(name, processes=[owner]))
+                yield
+
+        monkeypatch.setattr(LabDirectory, "locked", late)
+        with pytest.raises(SuanwangError, match="there already"):
+            FabricLab.claim(name, base)
+        assert directory.read().processes == [owner]
+        assert owner.alive
+        monkeypatch.undo()
+        rival.communicate(b"\n")
+    FabricLab(directory).remove()
+
+
 @pytest.fixture
 def pair(base: Path, name: str) -> Iterator[FabricLab]:
     """Two hosts joined by a cable in each of two planes."""
@@ -227,7 +282,7 @@ def test_a_stream_goes_on_in_the_other_plane(pair: FabricLab) -> None:
         pair.switch(cables[1:], on=False)
         assert not stream.flowing(0.5)
         pair.switch(cables, on=True)
-        assert stream.flowing(30.0)
+        assert stream.flowing(30.0, everywhere=True)
 
 
 @pytest.mark.root

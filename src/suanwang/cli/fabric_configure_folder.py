@@ -31,6 +31,11 @@ def write_folder(target: Path, files: Iterable[tuple[str, bytes]]) -> Written:
     Raises:
         SuanwangError: INVALID when the target holds what was not written here, or was changed since.
     """
+    target = Path(os.path.abspath(target))
+    if Path.cwd().is_relative_to(target):
+        raise SuanwangError(
+            INVALID, f"{target} can't be replaced as a whole while it is worked in", hint="name a folder inside it"
+        )
     before = _ours(target)
     beside = target.with_name(f".{target.name}.{os.getpid()}")
     old = target.with_name(f".{target.name}.{os.getpid()}.old")

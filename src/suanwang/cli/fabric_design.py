@@ -2,14 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import click
 
 from suanwang.cli.session import current, output_option
-
-if TYPE_CHECKING:
-    pass
 
 FILE = click.Path(exists=True, dir_okay=False, allow_dash=True)
 

@@ -27,7 +27,7 @@ PICTURES = (".svg", ".png")
 Examples:
   suanwang fabric plot examples/fabric/pod.yaml --to pod.svg
   suanwang fabric plot leaf_spine.topo --fail leaf0-spine1 --fail node:spine3 --to failed.png
-  suanwang fabric plot fabric.yaml --cabling cables.csv --port-names swp --dot cables.dot
+  suanwang fabric plot fabric.yaml --cabling cables.csv --port-names eth --dot cables.dot
   suanwang fabric plot fabric.yaml --export containerlab --to lab.clab.yaml
 FILE is a resource of kind Fabric, a topology of htsim, SimAI, ns-3, containerlab or InfraGraph, or a cabling list.
 A link is A-B, A>B for one way, A-B#1 for one of parallel cables; node:A are all of a node."""
@@ -47,10 +47,10 @@ A link is A-B, A>B for one way, A-B#1 for one of parallel cables; node:A are all
 @click.option("--dot", type=NewFile(".dot", ".gv"), metavar="FILE", help="write the cables as a graph for Graphviz")
 @click.option(
     "--port-names",
-    type=click.Choice(("Ethernet", "swp", "eth")),
-    default="Ethernet",
+    type=click.Choice(("swp", "eth", "Ethernet")),
+    default="swp",
     show_default=True,
-    help="what ports are called in both",
+    help="what ports are called in both; Ethernet counts ports from 0, not lanes",
 )
 @click.option("--export", type=click.Choice(FORMATS), help="write the fabric in this format to the file of --to")
 @click.option(
@@ -75,6 +75,8 @@ def plot(
         raise click.UsageError("say where to: --to FILE for a picture or an export, --cabling FILE or --dot FILE")
     if to is not None and export is None and Path(to).suffix.lower() not in PICTURES:
         raise click.UsageError(f"{Path(to).name!r} is no .svg or .png; or choose --export, one of {', '.join(FORMATS)}")
+    if fail and (to is None or export is not None):
+        raise click.UsageError("--fail marks links in a picture: give --to FILE.svg or FILE.png, without --export")
     from suanwang.fabric.opening import open_fabric
 
     design = open_fabric(file)
@@ -139,7 +141,7 @@ def _kinds(design: Design, which: Any) -> Callable[[int], tuple[str, str]]:
     found = lots(design, which)
 
     def kind(tier: int) -> tuple[str, str]:
-        mine = [lot for lot in found if lot.where == TIER_NAMES[tier - 1]]
+        mine = [lot for lot in found if lot.where == f"below {TIER_NAMES[tier - 1]}"]
         types, lengths = {lot.medium.name for lot in mine}, {lot.length_mm for lot in mine}
         return types.pop() if len(types) == 1 else "", length_text(lengths.pop()) if len(lengths) == 1 else ""
 

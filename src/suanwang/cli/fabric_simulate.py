@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeVar
 
 import click
 from click.core import ParameterSource
@@ -12,7 +13,9 @@ from suanwang.cli.fabric_inputs import BALANCES, Inputs, measured, options
 from suanwang.cli.session import current, output_option
 from suanwang.cli.steer_flags import NewFile
 
-OF_STEPS = ("slow", "planes_lost")
+K = TypeVar("K", int, str)
+
+OF_STEPS = ("slow", "planes_lost", "peak", "memory_rate")
 """Flags that say something of training steps only."""
 
 
@@ -32,7 +35,11 @@ Exit code 2 when flows were not done. What the engines do: docs/rooms/fabric.md"
     "--balance", type=click.Choice(BALANCES), default="adaptive", show_default=True, help="who takes which path"
 )
 @click.option(
-    "--workload", type=click.Path(), metavar="PATH", help="a training step: our YAML, Chakra traces, SimAI's text"
+    "--workload",
+    type=click.Path(),
+    metavar="PATH",
+    help="a training step: our YAML, Chakra traces, SimAI's text; --degrade then takes a network or one of its tiers: "
+    "scale-out=0.9, scale-up/1=0.5",
 )
 @click.option(
     "--slow", multiple=True, metavar="N=FACTOR", help="with --workload: accelerator N takes that many times as long"
@@ -40,15 +47,24 @@ Exit code 2 when flows were not done. What the engines do: docs/rooms/fabric.md"
 @click.option(
     "--planes-lost", type=click.IntRange(0), default=0, help="with --workload: planes of scale-out that failed"
 )
+@click.option("--peak", metavar="FLOPS", help="with Chakra traces: times operations without a duration, 989TFLOPS")
+@click.option("--memory-rate", metavar="RATE", help="with Chakra traces: the same of bytes, 3.35TB/s")
 @click.option("--flows", type=NewFile(".csv"), metavar="FILE", help="write each flow's times as CSV")
 @output_option
 def simulate(
-    inputs: Inputs, balance: str, workload: str | None, slow: tuple[str, ...], planes_lost: int, flows: str | None
+    inputs: Inputs,
+    balance: str,
+    workload: str | None,
+    slow: tuple[str, ...],
+    planes_lost: int,
+    peak: str | None,
+    memory_rate: str | None,
+    flows: str | None,
 ) -> None:
     """Carry flows through a fabric, packet by packet or as max-min fair rates; or time a training step on it."""
     _check_together(workload)
     if workload is not None:
-        _step(inputs, workload, slow, planes_lost)
+        _step(inputs, workload, slow, planes_lost, (peak, memory_rate))
         return
     trial = inputs.trial(inputs.design(), balance)
     outcome, fields = measured(trial, f"{balance}, {inputs.engine} engine")
@@ -71,25 +87,63 @@ def _check_together(workload: str | None) -> None:
     """Refuse flags that would be passed over in silence."""
     context = click.get_current_context()
     given = {name for name in context.params if context.get_parameter_source(name) is ParameterSource.COMMANDLINE}
-    kept = {"file", "topo", "preset", "workload", *OF_STEPS}
+    kept = {"file", "topo", "preset", "workload", "degrade", *OF_STEPS}
     extra = sorted(given - kept if workload is not None else given & set(OF_STEPS))
     if extra:
         flags = ", ".join(f"--{name.replace('_', '-')}" for name in extra)
         raise click.UsageError(f"{flags} {'does not go with' if workload else 'needs'} --workload")
 
 
-def _step(inputs: Inputs, workload: str, slow: tuple[str, ...], planes_lost: int) -> None:
+def _step(
+    inputs: Inputs, path: str, slow: tuple[str, ...], planes_lost: int, rates: tuple[str | None, str | None]
+) -> None:
+    from suanwang.cli.steer_inputs import progress
+    from suanwang.fabric.workload.chakra import Trace
+    from suanwang.fabric.workload.description import flops, memory_rate
     from suanwang.fabric.workload.forms import StepOptions, read_workload, run_step
 
-    factors = {}
-    for text in slow:
-        number, _, factor = text.partition("=")
-        try:
-            factors[int(number)] = float(factor)
-        except ValueError:
-            raise click.UsageError(f"--slow takes N=FACTOR, as in 17=1.5; not {text!r}") from None
-    found = run_step(read_workload(workload), inputs.design(), StepOptions(slow=factors, planes_lost=planes_lost))
+    factors = _numbers("--slow", "N=FACTOR, as in 17=1.5", slow, int)
+    left = _numbers("--degrade", "NETWORK=SHARE with --workload, as in scale-out=0.9", inputs.degrade, str)
+    try:
+        peak, rate = (read(text) if text else 0 for read, text in zip((flops, memory_rate), rates, strict=True))
+    except ValueError as problem:
+        raise click.UsageError(str(problem)) from None
+    choice = StepOptions(factors, planes_lost, left, peak_flops_per_s=peak, memory_bytes_per_s=rate)
+    design = inputs.design()
+    with progress("reading the workload") as tell:
+        workload = read_workload(path, _percent(tell, "reading the workload"))
+        if any(rates) and not isinstance(workload.source, Trace):
+            raise click.UsageError("--peak and --memory-rate go with Chakra traces; others have their own times")
+        found = run_step(workload, design, choice, _percent(tell, "simulating the step"))
     current().emit(found.fields(), found.text)
+
+
+def _numbers(flag: str, form: str, texts: tuple[str, ...], key: Callable[[str], K]) -> dict[K, float]:
+    """`NAME=NUMBER`, each at most once."""
+    found: dict[K, float] = {}
+    for text in texts:
+        name, _, number = text.rpartition("=")
+        try:
+            one, value = key(name), float(number)
+        except ValueError:
+            raise click.UsageError(f"{flag} takes {form}; not {text!r}") from None
+        if one in found:
+            raise click.UsageError(f"{flag} names {name} twice")
+        found[one] = value
+    return found
+
+
+def _percent(tell: Callable[[str], None], what: str) -> Callable[[float], None]:
+    """Tells a share each time that another hundredth is done."""
+    last = 0
+
+    def share(done: float) -> None:
+        nonlocal last
+        if int(100 * done) > last:
+            last = int(100 * done)
+            tell(f"{what}: {last} %")
+
+    return share
 
 
 def _text(told: dict[str, Any]) -> str:

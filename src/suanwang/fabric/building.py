@@ -46,6 +46,7 @@ def build(name: str, spec: FabricSpec, folder: Path | None = None, where: Where 
         per_server = accelerators.per_server or PER_SERVER
         at = ("spec", "scaleOut")
         out = _Part(whole.scale_out, accelerators, per_server, folder)
+        per_server = accelerators.per_server or out.per_server or PER_SERVER
         at = ("spec", "accelerators", "count")
         count = _count(out.endpoints, accelerators.count)
         at = ("spec", "scaleUp")
@@ -93,6 +94,7 @@ class _Part:
         self.network: Clos | Dragonfly | None = None
         self.imported: Network | None = None
         self.scale_up: Network | None = None
+        self.per_server = 0  # as a file says
         self.chip: Chip = chip_of(spec.switch, spec.solve)
         self.steps: tuple[str, ...] = ()
         self.media: tuple[str, ...] = ()
@@ -101,6 +103,7 @@ class _Part:
         elif spec.file is not None:
             found = _imported(spec.file, folder)
             self.network, self.imported, self.scale_up = found.clos, found.listed, found.scale_up
+            self.per_server = found.per_server
             if spec.switch is None and (seen := found.clos or found.listed) is not None:
                 self.chip = chip_seen(seen)
         elif spec.tiers is not None or spec.solve is not None:

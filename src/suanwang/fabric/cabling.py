@@ -1,26 +1,29 @@
 """The cabling list: a line for each cable, with both ends, as those who lay cables and those who check them need it.
 
     a_device,a_port,a_rack,b_device,b_port,b_rack,rate,plane,tier,type,length
-    gpu0,Ethernet0,,leaf0,Ethernet0,,200Gbps,0,1,,
-    leaf0,Ethernet8,,spine0,Ethernet0,,200Gbps,0,2,,
+    gpu0,swp1,,leaf0,swp1,,200Gbps,0,1,,
+    leaf0,swp9,,spine0,swp1,,200Gbps,0,2,,
 
 The lower end comes first; `tier` is that of the upper one. Ports are numbered on each device as its cables are, down
 before up, so a list made of coordinates (`clos_cables`) and one made of arrays (`network_cables`) are the same. Nothing
 is held: a list of millions is written as it is made.
+
+In a list that is read, port names say the order of a device's ports, not lines: `swp2` comes before `swp10`.
 """
 
 from __future__ import annotations
 
 import csv
 import io
+import re
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
 
 from suanwang.fabric.clos import TIER_NAMES, Clos
-from suanwang.fabric.exchange.listed import DEFAULT_LATENCY_PS, links, network_of
+from suanwang.fabric.exchange.listed import DEFAULT_LATENCY_PS, Integers, links, network_of
 from suanwang.fabric.exchange.words import decode, load
 from suanwang.fabric.network import Network
 from suanwang.model.errors import INVALID, SuanwangError
@@ -29,9 +32,13 @@ from suanwang.topology.importing.published import refuse
 
 COLUMNS = ("a_device", "a_port", "a_rack", "b_device", "b_port", "b_rack", "rate", "plane", "tier", "type", "length")
 NEEDED = ("a_device", "a_port", "b_device", "b_port")
-PORT_NAMES = ("Ethernet", "swp", "eth")
-"""SONiC counts Ethernet0, Ethernet1 ...; Cumulus and FRR's documents swp1, swp2 ...; Linux and containerlab eth1 ..."""
+PORT_NAMES = ("swp", "eth", "Ethernet")
+"""swp1, swp2 ... as FRR and Cumulus have them; eth1 ... as Linux and containerlab; Ethernet0 ... as SONiC has them
+where each port is of one lane (else it counts lanes)."""
 LARGEST_FILE_BYTES = 2**31
+LANE_BPS, MOST_LANES = 100 * 10**9, 8
+_NUMBERED = re.compile(r"(.*?)([0-9]{1,9})")
+_NUMBERS = re.compile(r"([0-9]+)")
 LONGEST_NAME = 253
 MOST_DRAWN = 20_000
 """Cables that a DOT file may have: Graphviz takes minutes for more."""
@@ -79,13 +86,17 @@ class Cabling:
         return cable.a_device, cable.a_port
 
     def network(self) -> Network:
-        """The list as a network: devices that are never an upper end are endpoints. Raises BAD_TOPOLOGY."""
+        """The list as a network: devices that are never an upper end are endpoints.
+
+        The ports of a device are in the order of their names. Raises BAD_TOPOLOGY, also where a switch's ports have
+        gaps: what numbers ports, as configurations do, would mean others than the list.
+        """
         names = list(dict.fromkeys(name for cable in self.cables for name in (cable.a_device, cable.b_device)))
         number = {name: at for at, name in enumerate(names)}
         upper = {cable.b_device for cable in self.cables}
         if missing := next((at for at, cable in enumerate(self.cables) if not cable.rate_bps), None):
             refuse("a cable has no rate", "fill in the column rate, as in 400Gbps", self.file, missing + 2)
-        network, _ = network_of(
+        network, placed = network_of(
             names,
             [name in upper for name in names],
             [number[cable.a_device] for cable in self.cables],
@@ -94,10 +105,76 @@ class Cabling:
             DEFAULT_LATENCY_PS,
             self.file,
         )
-        return network
+        self._check_gaps(upper)
+        titles = [cable.a_port for cable in self.cables] + [cable.b_port for cable in self.cables]
+        ends = [number[cable.a_device] for cable in self.cables] + [number[cable.b_device] for cable in self.cables]
+        return _by_port_names(network, placed[ends], titles)
+
+    def _check_gaps(self, switches: set[str]) -> None:
+        ports: dict[tuple[str, str], list[tuple[int, int, int]]] = {}
+        for line, cable in enumerate(self.cables, 2):
+            for device, port in ((cable.a_device, cable.a_port), (cable.b_device, cable.b_port)):
+                if device in switches and (found := _NUMBERED.fullmatch(port)):
+                    ports.setdefault((device, found[1]), []).append((int(found[2]), cable.rate_bps, line))
+        for (device, form), found_ports in ports.items():
+            found_ports.sort()
+            if (wrong := _gap(found_ports, form == "Ethernet")) is not None:
+                at, line = wrong
+                refuse(
+                    f"{device} has a cable in {form}{at} and none in a port before it",
+                    "number the ports of a switch without gaps; leave spare ones to the end",
+                    self.file,
+                    line,
+                )
 
 
-def port_namer(form: str = "Ethernet") -> Callable[[int], str]:
+def _gap(ports: list[tuple[int, int, int]], lanes: bool) -> tuple[int, int] | None:
+    """Number and line of the first port that does not follow that before it; `ports` are number, rate and line.
+
+    Where ports are numbered by lanes, as SONiC does, they also go up by any one step, or by lanes of 100 Gbit/s each.
+    """
+    first, step = ports[0][0], 1
+    if lanes and first == 0 and len(ports) > 1:
+        step = ports[1][0] - first
+        by_rate = 0
+        for number, rate, _ in ports:
+            if number != by_rate:
+                break
+            by_rate += min(max(-(-rate // LANE_BPS), 1), MOST_LANES)
+        else:
+            return None
+    if first > 1:
+        return first, ports[0][2]
+    if step > MOST_LANES:
+        return ports[1][0], ports[1][2]
+    return next(((at, line) for place, (at, _, line) in enumerate(ports) if at != first + place * step), None)
+
+
+def _by_port_names(network: Network, ends: Integers, titles: list[str]) -> Network:
+    """The network with the ports of each node in the order of their names.
+
+    `ends` and `titles` are node and port of both ends of each cable: first all ends a, then all ends b.
+    """
+    unique = {title: rank for rank, title in enumerate(sorted(set(titles), key=_natural))}
+    ranks = np.array([unique[title] for title in titles], np.int64)
+    cables = len(titles) // 2
+    here = np.lexsort((np.tile(np.arange(cables), 2), ends))  # the order that `Network.build` gives ports
+    order = np.lexsort((ranks[here], network.source))
+    place = np.empty(len(order), np.int64)
+    place[order] = np.arange(len(order))
+    moved = {name: getattr(network, name)[order] for name in ("source", "target", "rate_bps", "latency_ps")}
+    moved["peer"] = place[network.peer[order]]
+    for array in moved.values():
+        array.setflags(write=False)
+    return replace(network, **moved)
+
+
+def _natural(port: str) -> tuple[tuple[int, int | str], ...]:
+    """What orders port names: numbers in them count as numbers."""
+    return tuple((0, int(part)) if part.isdigit() else (1, part) for part in _NUMBERS.split(port) if part)
+
+
+def port_namer(form: str = "swp") -> Callable[[int], str]:
     """What port n of a device (from 0) is called. Raises INVALID for a form that is not in `PORT_NAMES`."""
     if form not in PORT_NAMES:
         raise SuanwangError(INVALID, f"ports are not called {form!r} here", f"use one of {', '.join(PORT_NAMES)}")
@@ -107,14 +184,16 @@ def port_namer(form: str = "Ethernet") -> Callable[[int], str]:
 
 def clos_cables(
     clos: Clos,
-    port: Callable[[int], str] = "Ethernet{}".format,
+    port: Callable[[int], str] | None = None,
     rack: Callable[[str], str] = lambda _: "",
     kind: Callable[[int], tuple[str, str]] = lambda _: ("", ""),
 ) -> Iterator[Cable]:
     """All cables of a Clos network, tier by tier and plane by plane.
 
-    `rack` tells where a device stands, `kind` type and length of the cables below a tier.
+    `port` names ports (swp1 and on by default), `rack` tells where a device stands, `kind` type and length of the
+    cables below a tier.
     """
+    port = port or port_namer()
     for block in clos.cables():
         before = f"p{block.plane}-" if clos.planes > 1 else ""
         below = f"{before}{TIER_NAMES[block.tier - 2]}" if block.tier > 1 else "gpu"
@@ -131,9 +210,10 @@ def clos_cables(
 
 
 def network_cables(
-    network: Network, port: Callable[[int], str] = "Ethernet{}".format, rack: Callable[[str], str] = lambda _: ""
+    network: Network, port: Callable[[int], str] | None = None, rack: Callable[[str], str] = lambda _: ""
 ) -> Iterator[Cable]:
-    """All cables of a network, each from its lower end."""
+    """All cables of a network, each from its lower end; for `port` and `rack` see `clos_cables`."""
+    port = port or port_namer()
     found = links(network)
     names = network.names
     columns = (found.node, found.far, found.port, found.far_port, found.rate_bps)
@@ -237,6 +317,9 @@ def _cable(row: dict[str, str], file: str, line: int) -> Cable:
     for column in NEEDED:
         if not 0 < len(row[column]) <= LONGEST_NAME:
             refuse(f"{column} is {row[column][:20]!r}", f"give a name of 1 to {LONGEST_NAME} letters", file, line)
+    for column, said in row.items():
+        if not said.isprintable():
+            refuse(f"{column} is {said[:40]!r}", "write it in one line, without control characters", file, line)
     if row["a_device"] == row["b_device"]:
         refuse(f"both ends are at {row['a_device']}", "a cable joins two devices", file, line)
     numbers = {}

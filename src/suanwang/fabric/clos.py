@@ -28,12 +28,17 @@ from numpy.typing import NDArray
 
 from suanwang.fabric.network import Network
 from suanwang.model.errors import INVALID, SuanwangError
+from suanwang.model.reading import TOO_LARGE
 
 Integers = NDArray[np.int64]
 
 TIER_NAMES = ("leaf", "spine", "core", "super", "top")
 MOST_TIERS = len(TIER_NAMES)
 MOST_ENDPOINTS = 2**24
+MOST_SWITCHES = 2**26
+MOST_BYTES = 2**34
+"""What the arrays of a network may take."""
+_CABLE_BYTES, _NODE_BYTES = 120, 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,10 +97,12 @@ class Clos:
             raise SuanwangError(INVALID, "trees, planes and rails are at least 1, and rails join at one of the tiers")
         if self.endpoints > MOST_ENDPOINTS:
             raise SuanwangError(INVALID, f"{self.endpoints:,} endpoints; at most {MOST_ENDPOINTS:,} are supported")
-        if (self.endpoints // self._below(self.joined - 1)) % self.rails:
+        if self.switches > MOST_SWITCHES:
+            raise SuanwangError(INVALID, f"{self.switches:,} switches; at most {MOST_SWITCHES:,} are supported")
+        if (self.endpoints // self.below(self.joined - 1)) % self.rails:
             raise SuanwangError(
                 INVALID,
-                f"{self.rails} rails do not share out the {self.endpoints // self._below(self.joined - 1)} groups "
+                f"{self.rails} rails do not share out the {self.endpoints // self.below(self.joined - 1)} groups "
                 f"below tier {self.joined}",
                 hint="choose a number of leaves that is a multiple of the rails",
             )
@@ -107,27 +114,32 @@ class Clos:
         """How many tiers of switches."""
         return len(self.tiers)
 
-    def _below(self, tier: int) -> int:
+    def below(self, tier: int) -> int:
         """Endpoints below one switch of `tier`; 1 for tier 0."""
         return prod(one.children for one in self.tiers[:tier])
 
-    def _alike(self, tier: int) -> int:
+    def alike(self, tier: int) -> int:
         """Switches of `tier` that have the same endpoints below them, in one plane."""
         return prod(one.parents for one in self.tiers[:tier])
 
     @cached_property
     def endpoints(self) -> int:
         """Endpoints, each with one port a plane and parent."""
-        return self.trees * self._below(self.height)
+        return self.trees * self.below(self.height)
 
     def count(self, tier: int) -> int:
         """Switches of `tier` (1 is the leaves) in one plane; for tier 0, endpoints."""
-        return self.endpoints // self._below(tier) * self._alike(tier)
+        return self.endpoints // self.below(tier) * self.alike(tier)
 
     @cached_property
     def switches(self) -> int:
         """Switches of all tiers and planes."""
         return self.planes * sum(self.count(tier) for tier in range(1, self.height + 1))
+
+    @property
+    def cable_count(self) -> int:
+        """Cables of all tiers and planes."""
+        return self.planes * sum(self.count(tier) * self.down_ports(tier) for tier in range(1, self.height + 1))
 
     def down_ports(self, tier: int) -> int:
         """Ports of a switch of `tier` that lead down."""
@@ -153,7 +165,7 @@ class Clos:
         With rails, server s of a group of `below(joined - 1)` servers and rail r stands at r * below + s in the group.
         """
         number = np.asarray(endpoint, np.int64)
-        below = self._below(self.joined - 1)
+        below = self.below(self.joined - 1)
         if self.rails == 1 or below == 1:
             return number
         group, within = np.divmod(number, below * self.rails)
@@ -163,7 +175,7 @@ class Clos:
     def endpoint(self, position: Integers | int) -> Integers:
         """The endpoint that stands at `position`."""
         number = np.asarray(position, np.int64)
-        below = self._below(self.joined - 1)
+        below = self.below(self.joined - 1)
         if self.rails == 1 or below == 1:
             return number
         group, within = np.divmod(number, below * self.rails)
@@ -173,7 +185,7 @@ class Clos:
 
     def under(self, tier: int, switch: Integers | int) -> Integers:
         """Which block of endpoints, `below(tier)` positions long, is under a switch: its digits x."""
-        return np.asarray(switch, np.int64) // self._alike(tier)
+        return np.asarray(switch, np.int64) // self.alike(tier)
 
     def next_hops(self, tier: int, switch: int, endpoint: int) -> tuple[int, ...]:
         """Ports of a switch that lead to an endpoint on a shortest path, by arithmetic alone; () if none does.
@@ -181,13 +193,13 @@ class Clos:
         Ports are numbered down first (child by child, bundle within), then up.
         """
         place = int(self.position(endpoint))
-        block, within = divmod(place, self._below(tier))
+        block, within = divmod(place, self.below(tier))
         ours = int(self.under(tier, switch))
         bundle = self.tiers[tier - 1].bundle
         if block == ours:
-            child = within // self._below(tier - 1)
+            child = within // self.below(tier - 1)
             return tuple(range(child * bundle, (child + 1) * bundle))
-        if place // self._below(self.height) != ours // (self._below(self.height) // self._below(tier)):
+        if place // self.below(self.height) != ours // (self.below(self.height) // self.below(tier)):
             return ()
         return tuple(range(self.down_ports(tier), self.down_ports(tier) + self.up_ports(tier)))
 
@@ -196,7 +208,7 @@ class Clos:
         a, b = self.position(one), self.position(other)
         found = np.where(a == b, 0, -1)
         for tier in range(self.height, 0, -1):
-            below = self._below(tier)
+            below = self.below(tier)
             found = np.where((a != b) & (a // below == b // below), 2 * tier, found)
         return found
 
@@ -210,7 +222,7 @@ class Clos:
                         np.arange(self.count(number)), np.arange(tier.children), np.arange(tier.bundle), indexing="ij"
                     )
                 )
-                alike, below = self._alike(number), self._alike(number - 1)
+                alike, below = self.alike(number), self.alike(number - 1)
                 block, digits = np.divmod(upper, alike)
                 y, rest = np.divmod(digits, below)
                 lower = (block * tier.children + child) * below + rest
@@ -240,7 +252,19 @@ class Clos:
         return found
 
     def network(self) -> Network:
-        """All of it as arrays. Memory: about 60 bytes a port and 100 a node."""
+        """All of it as arrays. Memory: about 60 bytes a port and 100 a node.
+
+        Raises:
+            SuanwangError: TOO_LARGE when that would be too much.
+        """
+        needed = _CABLE_BYTES * self.cable_count + _NODE_BYTES * (self.endpoints + self.switches)
+        if needed > MOST_BYTES:
+            raise SuanwangError(
+                TOO_LARGE,
+                f"{self.cable_count:,} cables of {self.endpoints + self.switches:,} nodes need about "
+                f"{needed / 2**30:,.1f} GiB of memory; {MOST_BYTES / 2**30:.0f} GiB are allowed",
+                hint="describe fewer endpoints, planes or parallel cables; `fabric design` needs no arrays",
+            )
         blocks = list(self.cables())
         lower = [self.first(block.plane, block.tier - 1) + block.lower for block in blocks]
         upper = [self.first(block.plane, block.tier) + block.upper for block in blocks]

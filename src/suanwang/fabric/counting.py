@@ -11,25 +11,14 @@ endpoints is that of the tree in which equal parents are one (Leiserson: "Fat-tr
 from __future__ import annotations
 
 from functools import cache
-from math import prod
 
 from suanwang.fabric.clos import Clos
 from suanwang.fabric.dragonfly import Dragonfly
 
 
-def below(clos: Clos, tier: int) -> int:
-    """Endpoints below one switch of `tier`; 1 for tier 0."""
-    return prod(one.children for one in clos.tiers[:tier])
-
-
-def alike(clos: Clos, tier: int) -> int:
-    """Switches of `tier`, in one plane, with the same endpoints below them."""
-    return prod(one.parents for one in clos.tiers[:tier])
-
-
 def up_bps(clos: Clos, tier: int) -> int:
     """Capacity up, in one plane, of all switches of `tier` with the same endpoints below them; 0 at the top."""
-    return alike(clos, tier) * clos.up_ports(tier) * clos.tiers[tier].rate_bps if tier < clos.height else 0
+    return clos.alike(tier) * clos.up_ports(tier) * clos.tiers[tier].rate_bps if tier < clos.height else 0
 
 
 def diameter(network: Clos | Dragonfly) -> int:
@@ -49,7 +38,7 @@ def bisection_bps(network: Clos | Dragonfly) -> int:
     sending = [network.up_ports(0) * network.tiers[0].rate_bps]
     for tier in range(1, network.height):
         sending.append(min(up_bps(network, tier), network.tiers[tier - 1].children * sending[-1]))
-    sizes = [below(network, tier) for tier in range(network.height + 1)]
+    sizes = [network.below(tier) for tier in range(network.height + 1)]
 
     @cache
     def cut(tier: int, apart: int) -> int:

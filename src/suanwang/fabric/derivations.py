@@ -11,7 +11,6 @@ from math import prod
 
 from suanwang.fabric.chip import Chip, ports_used
 from suanwang.fabric.clos import TIER_NAMES, Clos
-from suanwang.fabric.counting import below
 from suanwang.fabric.design import Design, Which
 from suanwang.fabric.dragonfly import Dragonfly
 from suanwang.model.units import rate_text
@@ -77,7 +76,7 @@ def _over(clos: Clos, tier: int) -> str:
 def _rails(clos: Clos) -> str:
     if clos.joined > clos.height:
         return f"rails: {clos.rails}, which never meet; between them servers or supernodes pass on"
-    group = below(clos, clos.joined - 1) * clos.rails
+    group = clos.below(clos.joined - 1) * clos.rails
     return f"rails: {clos.rails}, joined at tier {clos.joined}; groups of {group:,} have switches of their own below it"
 
 
@@ -160,7 +159,7 @@ def _fused(design: Design) -> list[str]:
     clos, up, chip = design.scale_out, design.scale_up, design.chip
     if not isinstance(clos, Clos) or up is None or clos.height != 2:
         return []
-    node, leaf = below(up, up.height), clos.tiers[0].children
+    node, leaf = up.below(up.height), clos.tiers[0].children
     rail = prod(one.children for one in clos.tiers)
     most = chip.ports // 2 * chip.ports
     return [

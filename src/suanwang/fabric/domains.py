@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from math import ceil
 
 from suanwang.fabric.clos import TIER_NAMES, Clos
-from suanwang.fabric.counting import alike, below
 from suanwang.fabric.design import Design, Which
 from suanwang.fabric.dragonfly import Dragonfly
 
@@ -41,10 +40,10 @@ def _of_clos(clos: Clos, design: Design) -> list[Domain]:
     found = []
     for tier in range(1, clos.height + 1):
         one = clos.tiers[tier - 1]
-        ways = clos.planes * alike(clos, tier - 1) * clos.up_ports(tier - 1)
+        ways = clos.planes * clos.alike(tier - 1) * clos.up_ports(tier - 1)
         count = clos.planes * clos.count(tier) * clos.down_ports(tier)
         where = f"cable below {TIER_NAMES[tier - 1]}"
-        found.append(Domain(where, count, below(clos, tier - 1), 1 / ways, one.rate_bps, ways == 1))
+        found.append(Domain(where, count, clos.below(tier - 1), 1 / ways, one.rate_bps, ways == 1))
     found += [_switches(clos, tier, 1, TIER_NAMES[tier - 1]) for tier in range(1, clos.height + 1)]
     racks = design.layout.switches_per_rack
     for tier in range(1, clos.height + 1):
@@ -60,12 +59,12 @@ def _of_clos(clos: Clos, design: Design) -> list[Domain]:
 
 def _switches(clos: Clos, tier: int, failing: int, what: str) -> Domain:
     """The failure of so many switches of a tier of one plane that follow each other."""
-    equal = alike(clos, tier)
+    equal = clos.alike(tier)
     blocks = ceil(failing / equal)
     share = min(failing, equal) / (equal * clos.planes)
     lost = failing * clos.down_ports(tier) * clos.tiers[tier - 1].rate_bps
     count = clos.planes * ceil(clos.count(tier) / failing)
-    return Domain(what, count, blocks * below(clos, tier), share, lost, share == 1)
+    return Domain(what, count, blocks * clos.below(tier), share, lost, share == 1)
 
 
 def _of_dragonfly(fabric: Dragonfly, design: Design) -> list[Domain]:

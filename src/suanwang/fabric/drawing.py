@@ -83,6 +83,7 @@ def page(target: Target, form: str | None, inches: tuple[float, float]) -> Itera
             "font.family": ["DejaVu Sans", *(one for one in CHINESE if one in there)],
             "svg.hashsalt": "suanwang",
             "svg.fonttype": "path",
+            "text.parse_math": False,  # names are not formulas
         }
         with matplotlib.rc_context(settings):
             figure: Any = Figure(figsize=inches, dpi=130, facecolor=PAPER)

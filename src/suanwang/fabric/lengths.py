@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from math import ceil
 
 from suanwang.fabric.clos import TIER_NAMES, Clos
-from suanwang.fabric.counting import alike, below
 from suanwang.fabric.design import Design, Which
 from suanwang.fabric.dragonfly import Dragonfly
 from suanwang.fabric.layout import Medium, stock_mm
@@ -76,7 +75,7 @@ def _rails(clos: Clos, tier: int) -> int:
 
 def _together(clos: Clos, tier: int) -> int:
     """Accelerators that stand together in one block of that level: all rails of it."""
-    return below(clos, tier) * _rails(clos, tier)
+    return clos.below(tier) * _rails(clos, tier)
 
 
 def _clos_runs(clos: Clos, design: Design) -> Iterator[_Run]:
@@ -84,7 +83,7 @@ def _clos_runs(clos: Clos, design: Design) -> Iterator[_Run]:
     together = _together(clos, 1)
     blocks = ceil(clos.endpoints / together)
     each = clos.planes * clos.up_ports(0)
-    switches = clos.planes * alike(clos, 1) * _rails(clos, 1)
+    switches = clos.planes * clos.alike(1) * _rails(clos, 1)
     if leaves_in_racks(clos, design):
         block = layout.racks(together, design.per_server)
         yield 0, where, clos.tiers[0].rate_bps, layout.within_rack_mm, each * clos.endpoints
@@ -95,7 +94,7 @@ def _clos_runs(clos: Clos, design: Design) -> Iterator[_Run]:
     for tier in range(2, clos.height + 1):
         before, together = together, _together(clos, tier)
         copies = max(together // before, 1)
-        switches = clos.planes * alike(clos, tier) * _rails(clos, tier)
+        switches = clos.planes * clos.alike(tier) * _rails(clos, tier)
         block, lengths = layout.beside(block, copies, switches)
         cables = clos.planes * clos.count(tier) * clos.down_ports(tier)
         for length, count in lengths.items():

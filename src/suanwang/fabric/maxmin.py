@@ -18,6 +18,7 @@ from suanwang.model.errors import INVALID, SuanwangError
 Integers = NDArray[np.int64]
 Floats = NDArray[np.float64]
 
+LEAST_WEIGHT = 1e-9
 SPREAD = 10
 """Where flows use more resources than this on average, it pays to look for resources alike first."""
 
@@ -78,6 +79,12 @@ def collapsed(usage: Usage) -> tuple[Usage, Integers]:
     return Usage(first, resource, fraction, usage.capacity[order[leads]]), klass
 
 
+def checked(weights: Floats, limits: Floats) -> None:
+    """Refuse weights and limits that no rates can be worked out from."""
+    if not ((weights >= LEAST_WEIGHT) & np.isfinite(weights)).all() or not (limits >= 0).all():
+        raise SuanwangError(INVALID, f"weights are {LEAST_WEIGHT:g} or more, and limits not below 0")
+
+
 def max_min(
     usage: Usage,
     weight: ArrayLike = 1.0,
@@ -89,15 +96,19 @@ def max_min(
     Work: entries x log(resources), once. The flows fixed at a full resource are its bottlenecked ones.
 
     Raises:
-        SuanwangError: INVALID for weights or limits out of range, or a flow that nothing holds back.
+        SuanwangError: INVALID for weights, limits or active flows out of range, or a flow that nothing holds back.
     """
     from suanwang.fabric.maxmin_kernels import fill
 
     weights = np.ascontiguousarray(np.broadcast_to(np.asarray(weight, np.float64), (len(usage),)))
     limits = np.ascontiguousarray(np.broadcast_to(np.asarray(limit, np.float64), (len(usage),)))
-    if len(usage) and (not (weights > 0).all() or not np.isfinite(weights).all() or not (limits >= 0).all()):
-        raise SuanwangError(INVALID, "weights are above 0, and limits not below it")
+    checked(weights, limits)
     chosen = np.arange(len(usage)) if active is None else np.asarray(active, np.int64)
+    if active is not None and len(chosen):
+        if chosen.min() < 0 or chosen.max() >= len(usage):
+            raise SuanwangError(INVALID, f"active flows are numbers from 0 to {len(usage) - 1}")
+        if np.bincount(chosen).max() > 1:
+            raise SuanwangError(INVALID, f"flow {np.bincount(chosen).argmax()} is among the active ones twice")
     free = chosen[(np.diff(usage.first)[chosen] == 0) & np.isinf(limits[chosen])]
     if len(free):
         raise SuanwangError(INVALID, f"flow {free[0]} uses nothing and has no limit", hint="leave it out, or limit it")

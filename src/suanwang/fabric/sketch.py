@@ -102,6 +102,8 @@ def few(count: int, most: int, forced: Iterable[int] = ()) -> list[int]:
 
 def spread(numbers: Sequence[int], left: float, right: float, most: float = 1.6) -> tuple[list[float], list[float]]:
     """Places for ascending numbers, evenly in the middle of the room, and for dots where some are left out."""
+    if not numbers:
+        return [], []
     steps = [GAP if later - former > 1 else 0.0 for former, later in pairwise(numbers)]
     total = len(numbers) + sum(steps)
     unit = min((right - left) / total, most)

@@ -127,13 +127,13 @@ class _ClosSketch:
             else:
                 index = int(np.searchsorted(first, node, "right")) - 1
                 tier, number = index % height + 1, node - first[index]
-                block, number = divmod(number, self.clos._alike(tier))
+                block, number = divmod(number, self.clos.alike(tier))
             for level in range(tier + 1, height + 2):
                 count = self.clos.trees if level > height else self.clos.tiers[level - 1].children
                 block, digit = divmod(block, count)
                 down[level].append(digit)
             for level in range(1, tier + 1):
-                digit = number // self.clos._alike(level - 1) % self.clos.tiers[level - 1].parents
+                digit = number // self.clos.alike(level - 1) % self.clos.tiers[level - 1].parents
                 up[level].append(digit)
         return down, up
 
@@ -141,7 +141,7 @@ class _ClosSketch:
         """`own[t]`: of the switches of a block of level t, those shown."""
         self.own = [[0]]
         for level in range(1, self.clos.height + 1):
-            alike = self.clos._alike(level - 1)
+            alike = self.clos.alike(level - 1)
             self.own.append(sorted(y * alike + rest for y in self.parents[level] for rest in self.own[-1]))
 
     def _measure(self) -> None:
@@ -191,7 +191,7 @@ class _ClosSketch:
         self.made.dots += [(level, dot) for dot in dots]
         rail = self._rail(level, block)
         for number, x in zip(self.own[level], places, strict=True):
-            switch = block * clos._alike(level) + number
+            switch = block * clos.alike(level) + number
             self.at[plane, level, switch] = len(self.made.marks)
             self.made.marks.append(Mark(level, x, str(switch), plane, rail))
         if level > 1:
@@ -209,7 +209,7 @@ class _ClosSketch:
     def _strokes(self, plane: int, level: int, block: int) -> None:
         """Cables from the shown switches of a block down to what is shown of its children."""
         clos, tier = self.clos, self.clos.tiers[level - 1]
-        alike, below = clos._alike(level), clos._alike(level - 1)
+        alike, below = clos.alike(level), clos.alike(level - 1)
         for number in self.own[level]:
             upper = block * alike + number
             for child in self.children[level]:
@@ -231,7 +231,7 @@ class _ClosSketch:
             return 0, -1.0
         clos, tier = self.clos, self.clos.tiers[level - 1]
         down = _port(clos, plane, level, upper) + child * tier.bundle
-        alike, below = clos._alike(level), clos._alike(level - 1)
+        alike, below = clos.alike(level), clos.alike(level - 1)
         block, digits = divmod(upper, alike)
         y, rest = divmod(digits, below)
         lower = (block * tier.children + child) * below + rest
@@ -257,7 +257,7 @@ class _ClosSketch:
             within = [
                 inner * clos.tiers[level - 1].children + digit for inner in within for digit in self.children[level]
             ]
-        below = clos._below(first_level)
+        below = clos.below(first_level)
         if self.by_rail:
             groups = sorted({block // clos.rails for block in blocks})
             rails = sorted({block % clos.rails for block in blocks})
@@ -300,7 +300,7 @@ class _ClosSketch:
     def _rank(self, position: int) -> int:
         """The number of an endpoint within its box: its rail, or its place below its leaf."""
         if self.by_rail:
-            return position // self.clos._below(self.clos.joined - 1) % self.clos.rails
+            return position // self.clos.below(self.clos.joined - 1) % self.clos.rails
         return position % self.clos.tiers[0].children
 
     def _facts(self) -> Iterator[Facts]:

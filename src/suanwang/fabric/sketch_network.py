@@ -30,10 +30,17 @@ from suanwang.fabric.sketch import (
     slots_of,
     spread,
 )  # fmt: skip
+from suanwang.model.errors import INVALID, SuanwangError
+
+MOST_ROWS = 12
 
 
 def sketch_network(network: Network, name: str, failed: Bools | None = None, load: Floats | None = None) -> Sketch:
-    """What is shown of any network, by tiers and planes. `failed` and `load` are one entry a port."""
+    """What is shown of any network, by tiers and planes. `failed` and `load` are one entry a port.
+
+    Raises:
+        SuanwangError: INVALID above `MOST_ROWS` tiers.
+    """
     return _NetworkSketch(network, name, failed, load).made
 
 
@@ -41,6 +48,11 @@ class _NetworkSketch:
     def __init__(self, network: Network, name: str, failed: Bools | None, load: Floats | None) -> None:
         self.network, self.failed, self.load = network, failed, load
         self.height = int(network.tier.max(initial=0))
+        if self.height > MOST_ROWS:
+            raise SuanwangError(
+                INVALID, f"{self.height:,} tiers are too many for a picture", f"up to {MOST_ROWS} are drawn"
+            )
+        lowest = int(network.tier[network.endpoints :].min(initial=self.height))
         found = np.unique(network.plane[network.endpoints :]).tolist() or [0]
         shown = [found[index] for index in few(len(found), 4)]
         told = [
@@ -61,7 +73,7 @@ class _NetworkSketch:
         width = plane_width * len(shown) + BETWEEN_PLANES * (len(shown) - 1)
         self.made = Sketch(name, "  ·  ".join(told), self._facts(), width, planes=len(found))
         self.at: dict[int, int] = {}
-        self._endpoints([node for plane in shown for node in numbers[plane, 1]], width, forced)
+        self._endpoints([node for plane in shown for node in numbers.get((plane, lowest), ())], width, forced)
         for index, plane in enumerate(shown):
             left = index * (plane_width + BETWEEN_PLANES)
             if len(found) > 1:

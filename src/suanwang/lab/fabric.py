@@ -60,7 +60,9 @@ class FabricLab:
         directory = LabDirectory(name, base)
         if directory.path.exists() and _abandoned(directory.read()):
             with directory.locked():
-                directory.remove()
+                # Looked at again: what was abandoned may be another's by now.
+                if _abandoned(directory.read()):
+                    directory.remove()
         directory.claim()
         lab = cls(directory)
         own = ProcessRecord(_OWNER, "", os.getpid(), start_ticks(os.getpid()) or 0)

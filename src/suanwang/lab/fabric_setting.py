@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from ipaddress import ip_interface, ip_network
 
 import numpy as np
 from numpy.typing import NDArray
@@ -111,7 +112,7 @@ class Setting:
     def hosts(self) -> tuple[Host, ...]:
         """Hosts with an address on each port, and the prefixes of each plane behind the gateway of that plane."""
         announced: dict[int, list[str]] = {}
-        ports: dict[str, dict[str, tuple[str, str, tuple[str, ...]]]] = {}
+        ports: dict[int, dict[str, tuple[str, str, tuple[str, ...]]]] = {}
         for switch in self.switches:
             if switch.announced:
                 announced.setdefault(switch.place.plane, []).append(switch.announced[0])
@@ -119,8 +120,8 @@ class Setting:
             for index, port in enumerate(switch.hosts):
                 gateway = switch.gateway(index)[0].split("/")[0]
                 place = (switch.host(index)[0], gateway, tuple(announced[switch.place.plane]))
-                ports.setdefault(port.peer_name, {})[f"swp{port.peer_number}"] = place
-        return tuple(Host(name, ports[name]) for name in self.network.names[: self.network.endpoints])
+                ports.setdefault(port.peer, {})[f"swp{port.peer_number}"] = place
+        return tuple(Host(self.network.names[node], ports[node]) for node in range(self.network.endpoints))
 
     @cached_property
     def prefixes(self) -> dict[str, tuple[str, int]]:
@@ -128,6 +129,15 @@ class Setting:
         return {
             switch.announced[0]: (switch.name, switch.hosts[0].peer) for switch in self.switches if switch.announced
         }
+
+    def prefix_of(self, address: str) -> str:
+        """The announced prefix that a host's address is in."""
+        place = ip_interface(address).ip
+        return next(prefix for prefix in self.prefixes if place in ip_network(prefix))
+
+    def plane_of(self, switch: str) -> int:
+        """The plane of a switch."""
+        return max(int(self.network.plane[self.network.node(switch)]), 0)
 
     def chosen(self, word: str) -> tuple[Cable, ...]:
         """The cables that `NODE:PORT` (that one), `NODE/NODE` (all between two), `NODE` (all of one) or `plane0` name.
@@ -157,7 +167,7 @@ class Setting:
             return tuple(word.split(":", 1)) in ends(cable)
         if "/" in word:
             return set(word.split("/", 1)) == both
-        if word.startswith("plane") and word[5:].isdigit():
+        if word.startswith("plane") and word[5:].isascii() and word[5:].isdigit():
             # The switches of a plane lose each other; hosts keep their links to the leaves.
             return cable.plane == int(word[5:]) and cable.tier > 1
         return word in both

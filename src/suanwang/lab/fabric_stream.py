@@ -62,7 +62,7 @@ class Stream:
         self._arrived = array("d", bytes(8 * MOST_PACKETS))
         self._plane = array("B", bytes(MOST_PACKETS))
         self._sent = 0
-        self._newest = -1
+        self._newest = [-1] * len(pairs)
         self._heard = [time.monotonic()] * len(pairs)
         self._threads = [
             threading.Thread(target=work, name=name, daemon=True)
@@ -89,9 +89,9 @@ class Stream:
         """The number of the next packet."""
         return self._sent
 
-    def flowing(self, limit_s: float = 5.0) -> bool:
-        """Wait until a packet that is sent from now on arrives; whether one did."""
-        return self._reached(self._sent, limit_s)
+    def flowing(self, limit_s: float = 5.0, everywhere: bool = False) -> bool:
+        """Wait until a packet that is sent from now on arrives, or (`everywhere`) one in each plane; whether it did."""
+        return self._reached(self._sent, limit_s, everywhere)
 
     def loss(self, first: int, limit_s: float = 1.0) -> Loss:
         """What became of the packets from `first` on, once those that are on the way had the time to arrive."""
@@ -111,9 +111,10 @@ class Stream:
             by_plane=tuple(planes.count(plane) for plane in range(len(self._pairs))),
         )
 
-    def _reached(self, number: int, limit_s: float) -> bool:
+    def _reached(self, number: int, limit_s: float, everywhere: bool = False) -> bool:
+        choice = min if everywhere else max
         with self._news:
-            return self._news.wait_for(lambda: self._newest >= number, limit_s)
+            return self._news.wait_for(lambda: choice(self._newest) >= number, limit_s)
 
     def _senders(self) -> list[list[socket.socket]]:
         """For each plane, sockets for packets and, last, one for probes; the hosts' routes keep them to their plane."""
@@ -200,5 +201,5 @@ class Stream:
         elif number < MOST_PACKETS and not self._arrived[number]:
             with self._news:
                 self._arrived[number], self._plane[number] = time.monotonic(), plane
-                self._newest = max(self._newest, number)
+                self._newest[plane] = max(self._newest[plane], number)
                 self._news.notify_all()

@@ -18,6 +18,7 @@ messages stay in order. Ranks alike are one rank.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import isfinite
 
 import numpy as np
 
@@ -47,7 +48,10 @@ class Ring:
             raise SuanwangError(
                 INVALID, "a ring has 2 ranks or more, one chunk or more, and a rate for each link or all"
             )
-        if min(self.bandwidth) <= 0 or self.memory <= 0 or min(*self.latency_ns, self.endpoint_delay_ns) < 0:
+        delays = (*self.latency_ns, self.endpoint_delay_ns)
+        if not all(isfinite(one) for one in (*self.bandwidth, self.memory, *delays)):
+            raise SuanwangError(INVALID, "bandwidths and delays are finite numbers")
+        if min(self.bandwidth) <= 0 or self.memory <= 0 or min(delays) < 0:
             raise SuanwangError(INVALID, "bandwidths are above 0, and delays not below it")
 
 
@@ -71,6 +75,9 @@ def ring_time_ns(kind: str, size_bytes: int, ring: Ring) -> int:
     bandwidth = np.asarray(ring.bandwidth) * (2**30 / 10**9)
     if max(len(ring.bandwidth), len(ring.latency_ns)) * steps * ring.chunks > MOST_STEPS:
         raise SuanwangError(INVALID, f"{steps:,} steps of {n} ranks are too many", hint="give all links one rate")
+    slowest = 3 * message / ring.memory + float(np.max(message / bandwidth)) + max(ring.latency_ns)
+    if not (slowest + ring.endpoint_delay_ns) * (steps + 1) * ring.chunks < 2**62:
+        raise SuanwangError(INVALID, "the ring is so slow that the time can't be counted in nanoseconds")
     wire = (message / bandwidth).astype(np.int64)
     trip = (np.asarray(ring.latency_ns) + message / bandwidth).astype(np.int64)
     lanes = max(len(wire), len(trip))

@@ -3,9 +3,12 @@
 A round takes the latency of its longest path and the time of its busiest cable; rounds follow each other, as each needs
 what the one before brought. Rounds around a ring are an exception: no message takes the longest path every time, so r
 rounds take what r links in a row take, or what the busiest cable takes for r messages. In c chunks, the first passes
-through all rounds and the others follow at the pace of the cable (or sender) that is busiest over all of them:
+through all rounds, and the others follow at the pace of the cable that is busiest over all of them:
 
     time = sum over rounds (latency + size / (c rate)) + (c - 1) / c x busiest
+
+Software takes its overhead for each message that a rank starts, so n - 1 times where it sends to everyone; in chunks,
+for each message of each.
 """
 
 from __future__ import annotations
@@ -14,7 +17,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from functools import lru_cache
-from math import ceil
+from math import ceil, gcd
+
+import numpy as np
 
 from suanwang.fabric.clos import Clos
 from suanwang.fabric.collectives import hierarchical
@@ -40,7 +45,7 @@ KINDS = {
     "send": "size: the message; each rank sends to the next, all at once",
 }
 MOST_CHUNKS = 64
-MOST_PAIRS = 2**26
+MOST_PAIRS = 2**24
 
 
 def collective_time(
@@ -65,13 +70,43 @@ def collective_time(
     """
     if size_bytes < 0 or not 0 <= chunks <= 2**20:
         raise SuanwangError(INVALID, f"a collective of {size_bytes} bytes in {chunks} chunks makes no sense")
-    if group.last >= fabric.accelerators:
-        raise SuanwangError(INVALID, f"accelerator {group.last} is not there: the fabric has {fabric.accelerators}")
+    present(group, fabric)
     if kind not in KINDS:
         raise SuanwangError(INVALID, f"no collective is called {kind!r}", hint=f"there are {', '.join(KINDS)}")
     if group.size == 1 or size_bytes == 0:
         return Cost(0, 0, 0, "none")
-    return _quickest(kind, size_bytes, group, fabric, algorithm, chunks, routing)
+    alike = (_quickest(kind, size_bytes, one, fabric, algorithm, chunks, routing) for one in _alike(group, fabric))
+    return max(alike, key=lambda cost: cost.time_ps)
+
+
+def present(group: Group, fabric: FabricModel) -> None:
+    """Refuse a group with members that the fabric lacks."""
+    if group.last >= fabric.accelerators:
+        raise SuanwangError(INVALID, f"accelerator {group.last} is not there: the fabric has {fabric.accelerators}")
+
+
+def _alike(group: Group, fabric: FabricModel) -> list[Group]:
+    """One of each way in which groups alike lie in scale-up domains: some are cut where others are not.
+
+    They lie in one way, unless the accelerators that `stride` groups fill and those of a domain don't divide each
+    other.
+    """
+    domain, span = fabric.domain, group.size * group.stride
+    if group.alone or group.members or domain == 1 or span % domain == 0 or domain % span == 0:
+        return [group]
+    found = {_cut(group, domain): group}
+    blocks = range(group.first % span // group.stride * group.stride, fabric.accelerators, span)
+    for start in blocks[: domain // gcd(domain, span)]:
+        for first in range(start, start + min(group.stride, domain)):
+            other = replace(group, first=first)
+            if other.last < fabric.accelerators:
+                found.setdefault(_cut(other, domain), other)
+    return list(found.values())
+
+
+def _cut(group: Group, domain: int) -> int:
+    """How far from its first member the group's domain ends; 0 where it holds them all."""
+    return 0 if group.first // domain == group.last // domain else domain - group.first % domain
 
 
 @lru_cache(maxsize=4096)
@@ -151,15 +186,17 @@ def _on_axis(kind: str, size: int, ranks: int, axis: Axis, reduces: bool) -> Ite
 
 @dataclass(frozen=True, slots=True)
 class _Work:
-    """What one stage asks of both networks."""
+    """What one stage asks of both networks, and the messages that its busiest rank starts in a round."""
 
     stage: Stage
     up: Profile
     out: Profile
+    starts: int
 
 
 def _cost(name: str, schedule: Schedule, group: Group, fabric: FabricModel, chunks: int) -> Cost:
-    works = [_Work(stage, *_profiles(stage, group, fabric)) for stage in schedule]
+    per_domain = group.per_domain(fabric.domain)
+    works = [_Work(stage, *_profiles(stage, group, fabric), stage.starts(group.size, per_domain)) for stage in schedule]
     loads = _loads(schedule, group, fabric)
     sent = {
         which: loads[which, 1] * classes.cables_up(net, 0) if net and (which, 1) in loads else 0
@@ -169,8 +206,8 @@ def _cost(name: str, schedule: Schedule, group: Group, fabric: FabricModel, chun
     busiest = max(
         (load * 8 * 10**12 / _rate(fabric, which, tier) for (which, tier), load in loads.items()), default=Fraction(0)
     )
-    rounds = sum(work.stage.repeat for work in works)
-    time = min(_in_chunks(works, fabric, count, busiest, rounds) for count in options)
+    started = sum(work.stage.repeat * work.starts for work in works)
+    time = min(_in_chunks(works, fabric, count, busiest, started) for count in options)
     return Cost(
         time,
         ceil(sent["scale-up"]),
@@ -194,13 +231,17 @@ def _loads(schedule: Schedule, group: Group, fabric: FabricModel) -> dict[tuple[
     return loads
 
 
-def _in_chunks(works: list[_Work], fabric: FabricModel, chunks: int, busiest: Fraction, rounds: int) -> int:
+def _in_chunks(works: list[_Work], fabric: FabricModel, chunks: int, busiest: Fraction, started: int) -> int:
     fill = sum((_fill(work, fabric, chunks) for work in works), Fraction(0))
-    return ceil(fill + (chunks - 1) * (busiest / chunks + rounds * fabric.overhead_ps))
+    return ceil(fill + (chunks - 1) * (busiest / chunks + started * fabric.overhead_ps))
 
 
 def _fill(work: _Work, fabric: FabricModel, chunks: int) -> Fraction:
-    """What one chunk takes for the rounds of one stage."""
+    """What one chunk takes for the rounds of one stage.
+
+    A rank starts its k messages one after another, while those before are on their way: k overheads and the last
+    transfer, or the first overhead and all transfers, whichever takes longer.
+    """
     size = Fraction(work.stage.size_bytes, chunks)
     links: list[tuple[int, Fraction, Fraction]] = []  # messages alike: how many, their latency, their transfer
     for net, profile in ((fabric.scale_up, work.up), (fabric.scale_out, work.out)):
@@ -212,8 +253,10 @@ def _fill(work: _Work, fabric: FabricModel, chunks: int) -> Fraction:
         for tier in range(1, profile.top + 1):
             count = profile.climbing[tier - 1] - (profile.climbing[tier] if tier < profile.top else 0)
             latency = Fraction(fabric.overhead_ps + classes.latency_ps(net, tier, packet))
+            transfer = max(transfers[:tier]) / slowed
+            late = (work.starts - 1) * fabric.overhead_ps + transfer / work.starts
             if count or tier == profile.top:
-                links.append((count, latency, max(transfers[:tier]) / slowed))
+                links.append((count, latency, max(transfer, late)))
     longest = max((latency + transfer for _, latency, transfer in links), default=Fraction(0))
     around = sum(count for count, _, _ in links)
     repeat = work.stage.repeat
@@ -263,6 +306,7 @@ def _profile(pattern: Pattern, combined: bool, group: Group, net: Clos) -> Profi
         found = classes.of_shift(net, group.first, group.stride, group.size, pattern.by, group.alone)
         if found is not None:
             return found
+    _bounded(pattern.count(group.size))
     source, target = pattern.pairs(group.size)
     members = group.accelerators()
     return classes.of_pairs(net, members[source], members[target], group.size, group.alone, _stride(group))
@@ -272,9 +316,13 @@ def _profile(pattern: Pattern, combined: bool, group: Group, net: Clos) -> Profi
 def _of_all_rails(stage: Stage, group: Group, net: Clos, per_domain: int) -> Profile:
     """All rails of one group at once, with nothing else on the network."""
     members = group.accelerators()
-    source, target = stage.pairs(group.size, per_domain)
-    _bounded(len(source))
-    found = classes.of_pairs(net, members[source], members[target], group.size, group.alone)
+    if isinstance(stage.pattern, Everyone):
+        rails = np.arange(group.size, dtype=np.int64) % per_domain
+        found = classes.of_everyone(net, members, group.alone, rails, inside=True)
+    else:
+        _bounded(stage.count(group.size, per_domain))
+        source, target = stage.pairs(group.size, per_domain)
+        found = classes.of_pairs(net, members[source], members[target], group.size, group.alone)
     return replace(found, climbing=tuple(count // per_domain for count in found.climbing))
 
 
@@ -286,9 +334,10 @@ def _split(pattern: Pattern, group: Group, fabric: FabricModel) -> tuple[Profile
         raise SuanwangError(INVALID, "the group spans scale-up domains, and there is no scale-out network")
     members = group.accelerators()
     if isinstance(pattern, Everyone):
-        up = classes.of_everyone(fabric.scale_up, members, group.alone, fabric.domain, True)
-        return up, classes.of_everyone(fabric.scale_out, members, group.alone, fabric.domain, False)
-    _bounded(group.size)
+        homes = members // fabric.domain
+        up = classes.of_everyone(fabric.scale_up, members, group.alone, homes, inside=True)
+        return up, classes.of_everyone(fabric.scale_out, members, group.alone, homes)
+    _bounded(pattern.count(group.size))
     source, target = (members[side] for side in pattern.pairs(group.size))
     inside = source // fabric.domain == target // fabric.domain
     found = [

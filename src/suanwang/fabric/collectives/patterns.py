@@ -18,6 +18,14 @@ class Shift:
     by: int = 1
     line: bool = False
 
+    def count(self, size: int) -> int:
+        """How many pairs there are."""
+        return size - self.by if self.line else size
+
+    def starts(self, size: int) -> int:
+        """The most messages that one rank starts."""
+        return 1
+
     def pairs(self, size: int) -> tuple[Integers, Integers]:
         """Senders and receivers among `size` ranks."""
         ranks = np.arange(size - self.by if self.line else size, dtype=np.int64)
@@ -30,6 +38,14 @@ class Exchange:
 
     distance: int
 
+    def count(self, size: int) -> int:
+        """How many pairs there are."""
+        return size
+
+    def starts(self, size: int) -> int:
+        """The most messages that one rank starts."""
+        return 1
+
     def pairs(self, size: int) -> tuple[Integers, Integers]:
         """Senders and receivers among `size` ranks."""
         ranks = np.arange(size, dtype=np.int64)
@@ -40,6 +56,14 @@ class Exchange:
 class Everyone:
     """Every rank sends to every other, all at once."""
 
+    def count(self, size: int) -> int:
+        """How many pairs there are."""
+        return size * (size - 1)
+
+    def starts(self, size: int) -> int:
+        """The most messages that one rank starts."""
+        return size - 1
+
     def pairs(self, size: int) -> tuple[Integers, Integers]:
         """Senders and receivers among `size` ranks, next neighbours first."""
         ranks = np.tile(np.arange(size, dtype=np.int64), size - 1)
@@ -49,6 +73,14 @@ class Everyone:
 @dataclass(frozen=True, slots=True)
 class Scatter:
     """Rank 0 sends to every other rank."""
+
+    def count(self, size: int) -> int:
+        """How many pairs there are."""
+        return size - 1
+
+    def starts(self, size: int) -> int:
+        """The most messages that one rank starts."""
+        return size - 1
 
     def pairs(self, size: int) -> tuple[Integers, Integers]:
         """Senders and receivers among `size` ranks."""
@@ -68,6 +100,14 @@ class TreeLevel:
     level: int
     down: bool
 
+    def count(self, size: int) -> int:
+        """How many pairs there are."""
+        return 2 * int(np.count_nonzero(in_order_tree(size)[1] == self.level))
+
+    def starts(self, size: int) -> int:
+        """The most messages that one rank starts: to two children, or up in both trees."""
+        return 2
+
     def pairs(self, size: int) -> tuple[Integers, Integers]:
         """Senders and receivers among `size` ranks."""
         parent, depth = in_order_tree(size)
@@ -84,6 +124,14 @@ class TreeEdges:
     """All levels of those two trees together."""
 
     down: bool
+
+    def count(self, size: int) -> int:
+        """How many pairs there are."""
+        return 2 * (size - 1)
+
+    def starts(self, size: int) -> int:
+        """The most messages that one rank starts, of each tree level two at once."""
+        return 2 * tree_depth(size)
 
     def pairs(self, size: int) -> tuple[Integers, Integers]:
         """Senders and receivers among `size` ranks."""

@@ -28,15 +28,19 @@ class Routing:
     def domains_reached(self, domains: int) -> Fraction:
         """In how many of so many domains a token has an expert, on average.
 
-        A given domain of experts e is missed with probability C(E - e, k) / C(E, k): draws without replacement.
+        A given domain of experts e is missed with probability C(E - e, k) / C(E, k): draws without replacement. Where
+        experts can't be divided evenly, some domains have one more; domains without any count as none.
         """
+        domains = min(domains, self.experts)
         chosen = min(domains, self.most_domains) if self.most_domains else domains
         experts = self.experts * chosen // domains  # those of the domains that were chosen
-        each = max(1, experts // chosen)
+        each, more = divmod(experts, chosen)
         if self.top_k > experts:
             raise SuanwangError(
                 INVALID,
                 f"{experts} experts in {chosen} domains are fewer than top_k {self.top_k}",
                 hint="raise mostDomains",
             )
-        return chosen * (1 - Fraction(comb(experts - each, self.top_k), comb(experts, self.top_k)))
+        ways = comb(experts, self.top_k)
+        missed = (chosen - more) * comb(experts - each, self.top_k) + more * comb(experts - each - 1, self.top_k)
+        return chosen - Fraction(missed, ways)

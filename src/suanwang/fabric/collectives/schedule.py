@@ -27,6 +27,18 @@ class Stage:
     repeat: int = 1
     combined: bool = False
 
+    def count(self, size: int, per_domain: int) -> int:
+        """How many pairs there are in a round, without making them."""
+        ranks, times = {"all": (size, 1), "local": (per_domain, size // per_domain)}.get(
+            self.axis, (size // per_domain, per_domain)
+        )
+        return self.pattern.count(ranks) * times
+
+    def starts(self, size: int, per_domain: int) -> int:
+        """The most messages that one rank starts in a round."""
+        ranks = {"all": size, "local": per_domain}.get(self.axis, size // per_domain)
+        return 1 if self.combined else self.pattern.starts(ranks)
+
     def pairs(self, size: int, per_domain: int) -> tuple[Integers, Integers]:
         """Senders and receivers by rank in the whole group."""
         if self.axis == "all":

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from suanwang.fabric.collectives.cost import schedules
+from suanwang.fabric.collectives.cost import present, schedules
 from suanwang.fabric.collectives.group import FabricModel, Group
 from suanwang.fabric.collectives.routing import Routing
 from suanwang.fabric.collectives.schedule import Schedule
@@ -43,13 +43,16 @@ def unfold(
 ) -> Unfolded:
     """The flows of a collective; arguments are those of `collective_time`.
 
-    A rank sends in a round once it has received all of the round before in which it received something. The first
-    messages of a chunk wait for the sender's first messages of the chunk before, in the same way. `moves` has groups
-    alike, moved by so many accelerators, do the same at the same time.
+    A rank sends in a round once it has received all of the round before in which it received something. It begins with
+    a chunk once the last message that it sent in its first round of the chunk before, and what else that receiver got
+    then, has arrived. `moves` has groups alike, moved by so many accelerators, do the same at the same time.
 
     Raises:
         SuanwangError: INVALID for an algorithm that the group can't use, that sums in switches, or too many flows.
     """
+    present(group, fabric)
+    if chunks < 1:
+        raise SuanwangError(INVALID, f"a buffer can't be cut into {chunks} chunks")
     known = dict(schedules(kind, size_bytes, group, fabric, routing))
     if algorithm not in known:
         raise SuanwangError(INVALID, f"no algorithm {algorithm!r} for {kind}", hint=f"there are {', '.join(known)}")
@@ -57,8 +60,15 @@ def unfold(
     if any(stage.combined for stage in schedule):
         raise SuanwangError(INVALID, "sums made in switches are no flows between accelerators", hint="use its cost")
     per_domain = group.per_domain(fabric.domain)
-    flows, triggers = _rounds(schedule, group.size, per_domain, chunks, len(moves))
-    sender, receiver, size, waits, fires = flows
+    count = sum(stage.count(group.size, per_domain) * stage.repeat for stage in schedule if stage.size_bytes)
+    if count * chunks * len(moves) > MOST_FLOWS:
+        raise SuanwangError(
+            INVALID,
+            f"the collective is {count * chunks * len(moves):,} flows, more than {MOST_FLOWS:,}",
+            hint="use its cost, or fewer chunks",
+        )
+    flows, triggers = _rounds(schedule, group.size, per_domain, chunks)
+    sender, receiver, size, turn, waits, fires = flows
     members = group.accelerators()
     copies = np.arange(len(moves))[:, None]
     source, target = ((members[side] + np.asarray(moves)[:, None]).ravel() for side in (sender, receiver))
@@ -67,7 +77,8 @@ def unfold(
         return np.where(trigger == NONE, NONE, trigger + copies * len(triggers)).ravel()
 
     traffic = Traffic.build(
-        fabric.accelerators, source, target, np.tile(size, len(moves)), fabric.overhead_ps,
+        fabric.accelerators, source, target, np.tile(size, len(moves)),
+        np.tile(turn * fabric.overhead_ps, len(moves)),
         of_copy(waits), of_copy(fires), np.tile(triggers, len(moves)),
     )  # fmt: skip
     inside = source // fabric.domain == target // fabric.domain
@@ -75,37 +86,44 @@ def unfold(
 
 
 def _rounds(
-    schedule: Schedule, size: int, per_domain: int, chunks: int, copies: int
+    schedule: Schedule, size: int, per_domain: int, chunks: int
 ) -> tuple[list[NDArray[np.int64]], NDArray[np.int64]]:
-    """Sender, receiver, bytes, trigger awaited and fired of all flows; and how many flows each trigger needs."""
+    """Sender, receiver, bytes, turn, trigger awaited and fired of flows; and how many flows each trigger needs.
+
+    A message's turn is which of its sender's messages of the round it is, from 1.
+    """
     columns: list[tuple[NDArray[np.int64], ...]] = []
     counts: list[NDArray[np.int64]] = []
-    total = numbered = 0
+    numbered = 0
     before = np.full(size, NONE, np.int64)  # what the first messages of a chunk wait for
     stages = [(stage, *stage.pairs(size, per_domain)) for stage in schedule if stage.size_bytes]
     for _ in range(chunks):
         latest, first = before.copy(), np.full(size, NONE, np.int64)
         for stage, sender, receiver in stages:
             received = np.bincount(receiver, minlength=size)
-            hit = np.flatnonzero(received)
+            hit, turn = np.flatnonzero(received), _turns(sender)
             number = np.full(size, NONE, np.int64)
             for _ in range(stage.repeat):
-                total += len(sender)
-                if total * copies > MOST_FLOWS:
-                    raise SuanwangError(
-                        INVALID,
-                        f"the collective is more than {MOST_FLOWS:,} flows",
-                        hint="use its cost, or fewer chunks",
-                    )
                 number[hit] = numbered + np.arange(len(hit))
                 numbered += len(hit)
                 counts.append(received[hit])
                 part = np.full(len(sender), -(-stage.size_bytes // chunks), np.int64)
-                columns.append((sender, receiver, part, latest[sender], number[receiver]))
+                columns.append((sender, receiver, part, turn, latest[sender], number[receiver]))
                 latest = np.where(received > 0, number, latest)
-                first = np.where((first == NONE) & (received > 0), number, first)
+                sent = np.full(size, NONE, np.int64)
+                sent[sender] = number[receiver]
+                first = np.where(first == NONE, sent, first)
         before = first
     return [np.concatenate(column) for column in zip(*columns, strict=True)], np.concatenate(counts)
+
+
+def _turns(sender: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Of each message, how many its sender has started with it."""
+    order = np.argsort(sender, kind="stable")
+    ordered = sender[order]
+    turn = np.empty(len(sender), np.int64)
+    turn[order] = np.arange(1, len(sender) + 1) - np.searchsorted(ordered, ordered)
+    return turn
 
 
 def run(unfolded: Unfolded, fabric: FabricModel) -> FlowResult:

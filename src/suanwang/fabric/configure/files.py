@@ -13,12 +13,16 @@ from suanwang.fabric.configure.openconfig import openconfig
 from suanwang.fabric.configure.plan import Plan, Switch
 from suanwang.fabric.configure.sonic import config_db
 from suanwang.fabric.exchange.containerlab import containerlab_text
+from suanwang.model.errors import INVALID, SuanwangError
 
 Format = Literal["frr", "sonic", "openconfig", "containerlab"]
 FORMATS: tuple[Format, ...] = get_args(Format)
 
 CONTAINERLAB = "fabric.clab.yml"
 LIST = "switches.csv"
+DAEMONS_FILE, VTYSH_FILE = "daemons", "vtysh.conf"
+TAKEN = (CONTAINERLAB, LIST, DAEMONS_FILE, VTYSH_FILE)
+"""Files beside the switches' folders, which no switch can be called after."""
 
 
 class Writer:
@@ -26,10 +30,18 @@ class Writer:
 
     containerlab counts interfaces from eth1, so its routers get a file of their own, `frr.clab.conf`. FRR's `daemons`
     and `vtysh.conf` are alike for all.
+
+    Raises:
+        SuanwangError: INVALID for a switch that has the name of one of the files.
     """
 
     def __init__(self, plan: Plan, formats: Sequence[Format], name: str = "fabric") -> None:
         self.plan, self.formats, self.name = plan, tuple(dict.fromkeys(formats)), name
+        net = plan.network
+        if taken := {name.lower() for name in net.names[net.endpoints :]} & set(TAKEN):
+            raise SuanwangError(
+                INVALID, f"a switch is named {min(taken)!r}, as a file beside the switches' folders", "rename it"
+            )
         self._lab = Plan(plan.network, replace(plan.options, interfaces="eth"))
 
     def all(self) -> Iterator[tuple[str, bytes]]:
@@ -40,8 +52,8 @@ class Writer:
             lines.append(_line(self.plan, switch))
         yield LIST, "\n".join([*lines, ""]).encode()
         if "frr" in self.formats or "containerlab" in self.formats:
-            yield "daemons", daemons(self.plan.options).encode()
-            yield "vtysh.conf", VTYSH.encode()
+            yield DAEMONS_FILE, daemons(self.plan.options).encode()
+            yield VTYSH_FILE, VTYSH.encode()
         if "containerlab" in self.formats:
             yield CONTAINERLAB, "".join(containerlab_text(self.name, self.plan.network, binds=self._binds)).encode()
 
@@ -59,7 +71,7 @@ class Writer:
     def _binds(self, node: str) -> list[str]:
         if self.plan.network.node(node) < self.plan.network.endpoints:
             return []
-        places = {f"{node}/frr.clab.conf": "frr.conf", "daemons": "daemons", "vtysh.conf": "vtysh.conf"}
+        places = {f"{node}/frr.clab.conf": "frr.conf", DAEMONS_FILE: "daemons", VTYSH_FILE: "vtysh.conf"}
         return [f"{here}:/etc/frr/{there}" for here, there in places.items()]
 
 

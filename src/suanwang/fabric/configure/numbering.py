@@ -6,14 +6,16 @@ A switch is told by its plane, its tier and its number within both. Everything f
   own; switches of a higher tier that have a lower switch in common, however far down, share one. So a route that went
   down is never accepted upwards again: paths are free of valleys, and nothing hunts for longer ones when a leaf fails.
 * Loopbacks: plane, tier and number side by side, a /32 and a /128.
-* Hosts: each leaf has one IPv4 prefix and one IPv6 /64; in it every port has a pair, /31 (RFC 3021) and /127
-  (RFC 6164), the switch first. More leaves, or more planes up to 8, change no number that was given before.
+* Hosts: each switch that has any, of whatever tier, has one IPv4 prefix and one IPv6 /64, by its number among those of
+  its plane; in it every port has a pair, /31 (RFC 3021) and /127 (RFC 6164), the switch first. More leaves, or more
+  planes up to 8, change no number that was given before.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from ipaddress import IPv4Network, IPv6Network, ip_network
+from itertools import combinations
 
 from suanwang.model.errors import INVALID, SuanwangError
 
@@ -28,7 +30,7 @@ class Pools:
     """Where addresses are taken from. The IPv6 ones are unique local (RFC 4193): choose your own forty bits.
 
     Raises:
-        SuanwangError: INVALID for a pool that is no network, or too small.
+        SuanwangError: INVALID for a pool that is no network, or too small, and for two that overlap.
     """
 
     loopback4: str = "172.16.0.0/12"
@@ -43,6 +45,7 @@ class Pools:
             ("loopback6", 6, 96),
             ("hosts4", 4, 20),
             ("hosts6", 6, 40),
+            ("links6", 6, 64 - PLANE_BITS - TIER_BITS - NUMBER_BITS),
         ):
             try:
                 pool = ip_network(getattr(self, name))
@@ -53,6 +56,13 @@ class Pools:
                     INVALID, f"{name}: {pool} is not IPv{version} with a prefix of /{longest} or shorter",
                     hint=f"a network such as {DEFAULTS[name]}",
                 )  # fmt: skip
+        for names in (("loopback4", "hosts4"), ("loopback6", "hosts6", "links6")):
+            for one, other in combinations(names, 2):
+                if ip_network(getattr(self, one)).overlaps(ip_network(getattr(self, other))):
+                    raise SuanwangError(
+                        INVALID, f"{one} {getattr(self, one)} and {other} {getattr(self, other)} overlap",
+                        hint="give pools that have no address in common",
+                    )  # fmt: skip
 
 
 DEFAULTS = {field: Pools.__dataclass_fields__[field].default for field in Pools.__dataclass_fields__}
@@ -68,7 +78,7 @@ class Place:
 
 
 class Numbering:
-    """Numbers by place. `ports` is the most host ports that any leaf has: it sizes the leaves' IPv4 prefixes."""
+    """Numbers by place. `ports` is the most host ports that any switch has: it sizes their IPv4 prefixes."""
 
     def __init__(self, pools: Pools, ports: int) -> None:
         self._loopback4, self._loopback6 = IPv4Network(pools.loopback4), IPv6Network(pools.loopback6)
@@ -99,19 +109,25 @@ class Numbering:
         """The link-local address that a switch has on all its links, where it needs one that is known beforehand."""
         return f"fe80::{place.plane:x}:{place.tier:x}:{place.number >> 16:x}:{place.number & 0xFFFF:x}"
 
-    def prefix4(self, place: Place) -> int:
-        """The first address of a leaf's prefix for hosts; its length is `32 - host_bits`."""
-        bits = 32 - self._hosts4.prefixlen - PLANE_BITS - self.host_bits
-        _fits(
-            place.number, max(bits, 0), place, f"prefixes for hosts in {self._hosts4}", "give a larger pool for hosts4"
-        )
-        return int(self._hosts4.network_address) + ((place.plane << bits | place.number) << self.host_bits)
+    def prefix4(self, place: Place, rank: int) -> int:
+        """The first address of a switch's prefix for hosts; its length is `32 - host_bits`.
 
-    def prefix6(self, place: Place) -> str:
-        """A leaf's /64, without its length and the `::` at the end."""
+        `rank` is the switch's number among those of its plane that have hosts, whatever their tiers.
+        """
+        bits = 32 - self._hosts4.prefixlen - PLANE_BITS - self.host_bits
+        if bits < 0:
+            raise SuanwangError(
+                INVALID, f"{2**PLANE_BITS} planes of a /{32 - self.host_bits} for hosts do not fit {self._hosts4}",
+                hint=f"give a pool for hosts4 of /{32 - PLANE_BITS - self.host_bits} or shorter",
+            )  # fmt: skip
+        _fits(rank, bits, place, f"prefixes for hosts in {self._hosts4}", "give a larger pool for hosts4")
+        return int(self._hosts4.network_address) + ((place.plane << bits | rank) << self.host_bits)
+
+    def prefix6(self, place: Place, rank: int) -> str:
+        """A switch's /64 for hosts, without its length and the `::` at the end; `rank` as for IPv4."""
         bits = 64 - self._hosts6.prefixlen - PLANE_BITS
-        _fits(place.number, bits, place, f"prefixes for hosts in {self._hosts6}", "give a larger pool for hosts6")
-        return str(self._hosts6[(place.plane << bits | place.number) << 64]).removesuffix("::")
+        _fits(rank, bits, place, f"prefixes for hosts in {self._hosts6}", "give a larger pool for hosts6")
+        return str(self._hosts6[(place.plane << bits | rank) << 64]).removesuffix("::")
 
     def link(self, place: Place, index: int) -> str:
         """An address on a link that a switch owns: its links have a /64 together, each link a pair."""

@@ -166,6 +166,8 @@ class Plan:
             Place(*one) for one in zip(self._plane.tolist(), self._tier.tolist(), self._number.tolist(), strict=True)
         ]
         self._tiers: list[int] = net.tier.tolist()
+        hosting = np.unique(net.target[: int(net.first_port[base])])
+        self._host_rank = dict(zip(hosting.tolist(), ranks(self._plane[hosting - base]).tolist(), strict=True))
 
     def _check(self) -> None:
         net = self.network
@@ -240,7 +242,7 @@ class Plan:
         """What the switch of that node number is told."""
         place, numbering = self.place(node), self.numbering
         ports = self._ports(node)
-        leaf = any(port.direction == "host" for port in ports)
+        rank = self._host_rank.get(node)
         return Switch(
             name=self.network.names[node],
             node=node,
@@ -252,8 +254,8 @@ class Plan:
             ports=ports,
             neighbours=self._neighbours(node, ports),
             host_bits=numbering.host_bits,
-            prefix4=numbering.prefix4(place) if leaf else None,
-            prefix6=numbering.prefix6(place) if leaf else None,
+            prefix4=numbering.prefix4(place, rank) if rank is not None else None,
+            prefix6=numbering.prefix6(place, rank) if rank is not None else None,
         )
 
     def _ports(self, node: int) -> tuple[Port, ...]:

@@ -1,7 +1,10 @@
 """A switch's configuration as SONiC's config_db.json, for images whose FRR is configured from that database (frrcfgd).
 
 Tables and fields are those of SONiC's YANG models (sonic-buildimage, src/sonic-yang-models, August 2026). They know no
-link bandwidth in route maps: `wcmp_enabled` weighs paths by it, and is all that FARE gets. See docs/rooms/fabric.md.
+link bandwidth in route maps, so FARE's weights are left out. Checked against the models, and not on an image.
+
+frrcfgd leaves FRR's `bgp ebgp-requires-policy` on (RFC 8212), which exchanges no routes with external neighbours that
+have no policy: hence a route map that permits everything, both ways.
 """
 
 from __future__ import annotations
@@ -21,6 +24,7 @@ MOST_SPEED = 1_600_000
 """Mbit/s, by the model of PORT."""
 ROLES = ("", "ToRRouter", "LeafRouter", "SpineRouter", "UpperSpineRouter", "UpperSpineRouter")
 FAMILIES = ("ipv4_unicast", "ipv6_unicast")
+PERMIT_ALL = "permit-all"
 
 
 def config_db(plan: Plan, switch: Switch) -> dict[str, Table]:
@@ -147,13 +151,18 @@ def _bgp(plan: Plan, switch: Switch, names: list[str]) -> dict[str, Table]:
     if directions:
         tables["BGP_PEER_GROUP"] = {f"default|{direction}": group for direction in directions}
         tables["BGP_PEER_GROUP_AF"] = {
-            f"default|{direction}|{family}": {"admin_status": "up", "send_community": "both"}
+            f"default|{direction}|{family}": {
+                "admin_status": "up",
+                "send_community": "both",
+                "route_map_in": [PERMIT_ALL],
+                "route_map_out": [PERMIT_ALL],
+            }
             for direction in directions
             for family in FAMILIES
         }
         tables["BGP_NEIGHBOR"] = neighbours
-    if plan.options.fare:
-        tables["BGP_DEVICE_GLOBAL"] = {"STATE": {"wcmp_enabled": "true"}}
+        tables["ROUTE_MAP_SET"] = {PERMIT_ALL: {}}
+        tables["ROUTE_MAP"] = {f"{PERMIT_ALL}|10": {"route_operation": "permit"}}
     return tables
 
 

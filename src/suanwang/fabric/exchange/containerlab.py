@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from suanwang.fabric.exchange.listed import DEFAULT_LATENCY_PS, Imported, links, network_of
-from suanwang.fabric.exchange.words import load
+from suanwang.fabric.exchange.words import load, yaml_word
 from suanwang.fabric.network import Network
 from suanwang.fabric.units import LATENCY_UNITS, latency_text
 from suanwang.model.errors import INVALID, SuanwangError
@@ -26,6 +26,8 @@ from suanwang.topology.importing.published import LARGEST_FILE_BYTES, refuse
 
 MOST_NODES = 20_000
 """More containers than that are on no machine."""
+MOST_TIER, MOST_PLANE = 7, 63
+"""Of the labels of switches."""
 DEFAULT_RATE_BPS = 10 * 10**9
 """Of a link whose labels say none: what a veth pair is taken for."""
 
@@ -53,27 +55,29 @@ def containerlab_text(
     """The containerlab file of a fabric, in pieces. `binds` gives `file:path` pairs that a node is to see.
 
     Raises:
-        SuanwangError: INVALID above `MOST_NODES` nodes.
+        SuanwangError: INVALID above `MOST_NODES` nodes, and for a name that containerlab can't have.
     """
     if network.nodes > MOST_NODES:
         raise SuanwangError(
             INVALID, f"{network.nodes:,} nodes are too many containers", f"export up to {MOST_NODES:,}, a pod, say"
         )
-    yield f"name: {name}\ntopology:\n  defaults:\n    network-mode: none\n  nodes:\n"
+    if odd := next((title for title in network.names if ":" in title), None):
+        raise SuanwangError(INVALID, f"a node is named {odd[:40]!r}", "a colon ends a node's name in containerlab")
+    yield f"name: {yaml_word(name)}\ntopology:\n  defaults:\n    network-mode: none\n  nodes:\n"
     for node, title in enumerate(network.names):
         image, role = (host, "host") if node < network.endpoints else (switch, "router")
-        yield f"    {title}:\n      kind: {image.kind}\n      image: {image.name}\n"
+        yield f"    {yaml_word(title)}:\n      kind: {image.kind}\n      image: {yaml_word(image.name)}\n"
         yield f"      labels: {{role: {role}, tier: {int(network.tier[node])}, plane: {int(network.plane[node])}}}\n"
         if found := binds(title):
-            yield "      binds:\n" + "".join(f"        - {one}\n" for one in found)
+            yield "      binds:\n" + "".join(f"        - {yaml_word(one)}\n" for one in found)
     yield "  links:\n"
     cables = links(network)
     for one, other, port, far_port, rate, latency in zip(
         *(column.tolist() for column in (cables.node, cables.far, cables.port, cables.far_port, cables.rate_bps,
                                          cables.latency_ps)), strict=True,
     ):  # fmt: skip
-        ends = f"[{network.names[one]}:eth{port + 1}, {network.names[other]}:eth{far_port + 1}]"
-        yield f"    - endpoints: {ends}\n"
+        ends = (f"{network.names[one]}:eth{port + 1}", f"{network.names[other]}:eth{far_port + 1}")
+        yield f"    - endpoints: [{', '.join(map(yaml_word, ends))}]\n"
         yield f"      labels: {{rate: {rate_text(rate)}, latency: {latency_text(latency)}}}\n"
 
 
@@ -106,8 +110,8 @@ def parse_containerlab(body: bytes, file: str = "") -> Imported:
         rates,
         latencies,
         file,
-        _of_nodes(topology, names, is_switch, "tier", 0),
-        _of_nodes(topology, names, is_switch, "plane", -1),
+        _of_nodes(topology, names, is_switch, "tier", 0, 1, MOST_TIER, file),
+        _of_nodes(topology, names, is_switch, "plane", -1, 0, MOST_PLANE, file),
     )
     return Imported("containerlab", listed=network)
 
@@ -135,16 +139,21 @@ def _said(text: Any, units: dict[str, int], example: str, default: int, file: st
         refuse(str(problem), f"write it as in {example}", file, line_of(topology, ("links", index)))
 
 
-def _of_nodes(topology: Any, names: list[str], is_switch: Any, label: str, of_hosts: int) -> list[int] | None:
-    """A whole-number label of all switches; None where one lacks it."""
+def _of_nodes(
+    topology: Any, names: list[str], is_switch: Any, label: str, of_hosts: int, least: int, most: int, file: str
+) -> list[int] | None:
+    """A whole-number label of all switches; None where one lacks it. Raises BAD_TOPOLOGY out of range."""
     found: list[int] = []
     for name, switch in zip(names, is_switch.tolist(), strict=True):
         said = (topology["nodes"][name] or {}).get("labels")
         value = said.get(label) if isinstance(said, dict) else None
         if not switch:
             found.append(of_hosts)
-        elif type(value) is int and 0 <= value < 2**31:
+        elif type(value) is int and least <= value <= most:
             found.append(value)
+        elif type(value) is int:
+            line = line_of(topology, ("nodes", name))
+            refuse(f"the {label} of {name[:40]} is {str(value)[:20]}", f"give {least} to {most}", file, line)
         else:
             return None
     return found

@@ -14,12 +14,12 @@ with A of them is joined with the cores q, q + A, q + 2A ... These are exactly t
 
 Where htsim demands more than the format says, this reader does not: `Oversubscribed` may be left out, and may be the
 ratio of bandwidths as well as of ports; speeds and latencies may have decimals. `Radix_Up` of the upper of 2 tiers,
-which htsim passes over, is kept as spare ports.
+which htsim passes over, is kept as spare ports. Queue sizes are read and kept, and used by no engine here.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from math import isqrt
 from pathlib import Path
@@ -49,6 +49,21 @@ class HtsimTopology:
     switch_latency_ps: tuple[int, ...]
     queue_down_bytes: tuple[int | None, ...]
     queue_up_bytes: tuple[int | None, ...]
+
+    def with_switches(self) -> Clos:
+        """The network with the switches' latencies in those of its cables.
+
+        Each cable has half the latency of the switches at its ends (rounded up to a picosecond), so that on every path
+        between endpoints each switch that is passed counts once.
+        """
+        below = (0, *self.switch_latency_ps)
+        tiers = zip(self.clos.tiers, self.switch_latency_ps, below, strict=False)
+        return replace(
+            self.clos,
+            tiers=tuple(
+                replace(tier, latency_ps=tier.latency_ps + (own + under + 1) // 2) for tier, own, under in tiers
+            ),
+        )
 
 
 @dataclass(slots=True)

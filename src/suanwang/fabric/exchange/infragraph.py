@@ -31,8 +31,9 @@ Path_ = tuple[str | int, ...]
 Key = tuple[int, int, int, int]
 """Instance and its index; for an endpoint, component and its index, else -1, -1."""
 
-MOST_EDGES = 2**26
-MOST_COUNT = 2**25
+MOST_ENDS = 2**22
+"""Of all edges together, and as many cables: a file of a few lines may ask for any number."""
+MOST_COUNT = 2**20
 _SLICE = re.compile(r"([^\[\].]+)(?:\[([0-9]{0,9})(?:(:)([0-9]{0,9})(?::([0-9]{1,9}))?)?\])?")
 _BANDWIDTH = {"gigabits_per_second": 10**9, "gigabytes_per_second": 8 * 10**9}
 _LATENCY = {"ms": 10**9, "us": 10**6, "ns": 10**3}
@@ -65,6 +66,7 @@ class _Reader:
         self.order = {name: place for place, name in enumerate(self.instances)}
         self.numbers: dict[Key, int] = {}
         self.names: list[str] = []
+        self.ends = 0
 
     def imported(self) -> Imported:
         """All that the edges say."""
@@ -80,8 +82,8 @@ class _Reader:
             scheme = edge.get("scheme", "one2one")
             if scheme not in ("one2one", "many2many"):
                 self._refuse(path, f"the scheme is {str(scheme)[:40]!r}", "use one2one or many2many")
-            if len(a) + (len(one) * len(other) if scheme == "many2many" else 0) > MOST_EDGES:
-                self._refuse(path, f"more than {MOST_EDGES:,} cables", "describe a part of it")
+            if len(a) + (len(one) * len(other) if scheme == "many2many" else 0) > MOST_ENDS:
+                self._refuse(path, f"more than {MOST_ENDS:,} cables", "describe a part of it")
             rate, latency = self._link(path, edge.get("link"))
             for x, y in zip(one, other, strict=False) if scheme == "one2one" else product(one, other):
                 if x == y:
@@ -104,7 +106,7 @@ class _Reader:
         )
         servers = {key[:2] for key in keys if key[2] >= 0}
         each, rest = divmod(network.endpoints, len(servers))
-        return Imported("infragraph", 1 if rest else each, listed=network)
+        return Imported("infragraph", 0 if rest else each, listed=network)
 
     def _end(self, path: Path_, end: Any) -> list[int]:
         """The nodes that an end of an edge names, in order."""
@@ -133,8 +135,9 @@ class _Reader:
         here, part = parts[component]
         within = self._range((*path, "component"), slots, part.get("count", 1))
         count = self._range((*path, "instance"), chosen, instance.get("count", 1))
-        if len(within) * len(count) > MOST_EDGES:
-            self._refuse(path, f"more than {MOST_EDGES:,} ends", "describe a part of it")
+        self.ends += len(within) * len(count)
+        if self.ends > MOST_ENDS:
+            self._refuse(path, f"more than {MOST_ENDS:,} ends", "describe a part of it")
         return [
             self._number(
                 (self.order[name], number, here, slot), f"{_indexed(name, number)}.{_indexed(component, slot)}"

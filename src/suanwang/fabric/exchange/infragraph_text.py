@@ -7,6 +7,7 @@ from typing import Any
 
 from suanwang.fabric.clos import TIER_NAMES
 from suanwang.fabric.exchange.listed import Links, links
+from suanwang.fabric.exchange.words import yaml_word
 from suanwang.fabric.network import Network
 from suanwang.model.errors import INVALID, SuanwangError
 
@@ -21,7 +22,8 @@ def infragraph_text(name: str, network: Network, per_server: int = 1) -> Iterato
             INVALID, f"servers of {per_server} do not share out {network.endpoints} endpoints", "correct perServer"
         )
     groups = _Groups(network, per_server)
-    yield f"name: {name}\ndescription: {network.endpoints} endpoints, {network.switches} switches\ndevices:\n"
+    yield f"name: {yaml_word(name)}\n"
+    yield f"description: {network.endpoints} endpoints, {network.switches} switches\ndevices:\n"
     yield _device(
         "server", f"a server with {per_server} accelerators", (("xpu", "xpu", per_server), ("nic", "nic", per_server))
     )

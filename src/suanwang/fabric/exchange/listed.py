@@ -32,11 +32,12 @@ class Imported:
     """A fabric that was read. `clos` where the format has coordinates, else `listed`.
 
     `scale_up` joins the accelerators of servers, numbered alike, where the file lists that as well; `per_server` is how
-    many a server has. `loss` is the share of packets that each port of the network loses, None where none does.
+    many a server has, 0 where the file does not say. `loss` is the share of packets that each port of the network
+    loses, None where none does; it is kept for those who ask, and no engine here takes it.
     """
 
     format: str
-    per_server: int = 1
+    per_server: int = 0
     clos: Clos | None = None
     listed: Network | None = None
     scale_up: Network | None = None
@@ -63,8 +64,8 @@ def network_of(
 ) -> tuple[Network, Integers]:
     """The network of nodes, of which some are switches, and the cables `a[i]` - `b[i]`; and each node's number in it.
 
-    Endpoints keep their order, and so do switches behind them. Raises BAD_TOPOLOGY without endpoints or cables, or
-    where a cable ends at no node.
+    Endpoints keep their order, and so do switches behind them. Raises BAD_TOPOLOGY without endpoints or cables, for a
+    cable that ends at no node or joins endpoints, an endpoint without cable, and a name that can't be printed.
     """
     switches = np.asarray(switch, bool)
     if not 1 <= len(switches) <= MOST_NODES:
@@ -76,12 +77,32 @@ def network_of(
     one, other = number[np.asarray(a, np.int64)], number[np.asarray(b, np.int64)]
     if endpoints < 2 or not len(one):
         refuse(f"{endpoints} endpoints and {len(one)} links", "a fabric has two endpoints and a link at least", file)
+    sorted_names = [names[node] for node in order.tolist()]
+    _check_names(sorted_names, file)
+    _check_endpoints(sorted_names, endpoints, one, other, file)
     tiers = _tiers(len(order), endpoints, one, other) if tier is None else np.asarray(tier, np.int64)[order]
     planes = _planes(len(order), endpoints, one, other) if plane is None else np.asarray(plane, np.int64)[order]
-    made = Network.build(
-        endpoints, one, other, rate_bps, latency_ps, tiers, [names[node] for node in order.tolist()], planes
-    )
-    return made, number
+    return Network.build(endpoints, one, other, rate_bps, latency_ps, tiers, sorted_names, planes), number
+
+
+def _check_names(names: Sequence[str], file: str) -> None:
+    if "".join(names).isprintable() and all(names):
+        return
+    bad = next(name for name in names if not (name and name.isprintable()))
+    refuse(f"a node is named {bad[:40]!r}", "a name has letters, digits and signs, no line breaks", file)
+
+
+def _check_endpoints(names: Sequence[str], endpoints: int, one: Integers, other: Integers, file: str) -> None:
+    """Endpoints are joined with switches only, and each of them is."""
+    if len(direct := np.flatnonzero((one < endpoints) & (other < endpoints))):
+        a, b = names[one[direct[0]]], names[other[direct[0]]]
+        refuse(
+            f"{a} is joined with {b}, and both are endpoints", "join them by a switch, or list one as a switch", file
+        )
+    cables = np.bincount(np.concatenate([one, other]), minlength=endpoints)[:endpoints]
+    if len(alone := np.flatnonzero(cables == 0)):
+        more = f", and so have {len(alone) - 1:,} more" if len(alone) > 1 else ""
+        refuse(f"endpoint {names[alone[0]]} has no cable{more}", "join it with a switch, or take it out", file)
 
 
 def _tiers(nodes: int, endpoints: int, one: Integers, other: Integers) -> Integers:

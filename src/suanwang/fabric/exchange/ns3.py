@@ -29,6 +29,7 @@ MOST_LINKS = 2**28
 LARGEST_RATE_BPS = 10**18
 LONGEST_DELAY_PS = 10**15
 
+_DIGITS = re.compile(r"[0-9]{1,18}")
 _RATE = re.compile(r"([0-9]+(?:\.[0-9]+)?)(k|K|M|G|T)?(i)?(bps|b/s|bit/s|Bps|B/s)")
 _DELAY = re.compile(r"([0-9]+(?:\.[0-9]+)?(?:[eE]-?[0-9]{1,2})?)(s|ms|us|ns|ps|)")
 _DECIMAL = {None: 1, "k": 10**3, "K": 10**3, "M": 10**6, "G": 10**9, "T": 10**12}
@@ -101,7 +102,7 @@ class LinkLines:
                 )
             one, other, rate, delay, loss = words.words[words.at : words.at + 5]
             words.at += 5
-            if not (one.isdigit() and other.isdigit() and int(one) < nodes and int(other) < nodes):
+            if not all(_DIGITS.fullmatch(end) and int(end) < nodes for end in (one, other)):
                 words.refuse(f"link {number} joins {one[:20]} and {other[:20]}", f"nodes are 0 to {nodes - 1}")
             if one == other:
                 words.refuse(f"link {number} joins node {one} with itself", "remove it, and count one link less")
@@ -114,7 +115,7 @@ class LinkLines:
             self.a[number], self.b[number] = int(one), int(other)
             self.rate_bps[number], self.latency_ps[number], self.loss[number] = rates[rate], delays[delay], losses[loss]
         rest = words.words[words.at : words.at + 3]
-        if len(rest) == 3 and rest[0].isdigit() and rest[1].isdigit() and _RATE.fullmatch(rest[2]):
+        if len(rest) == 3 and _DIGITS.fullmatch(rest[0]) and _DIGITS.fullmatch(rest[1]) and _RATE.fullmatch(rest[2]):
             words.refuse(f"{count:,} links are announced, and more follow", "correct the number of links", words.at)
 
     @staticmethod

@@ -56,7 +56,7 @@ def read_imported(path: Path | str) -> Imported:
     if found == "htsim":
         from suanwang.fabric.exchange.htsim import read_topology
 
-        return Imported("htsim", clos=read_topology(path).clos)
+        return Imported("htsim", clos=read_topology(path).with_switches())
     if found == "simai":
         from suanwang.fabric.exchange.simai import read_simai
 

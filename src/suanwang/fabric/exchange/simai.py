@@ -82,8 +82,11 @@ def simai_text(
     """The SimAI topology of a network and, if given, that within servers, in pieces.
 
     Raises:
-        SuanwangError: INVALID when servers do not share out the endpoints, or the networks join other numbers of them.
+        SuanwangError: INVALID when servers do not share out the endpoints, the networks join other numbers of them, or
+            the accelerator's name is not one word.
     """
+    if accelerator.split() != [accelerator] or not accelerator.isprintable():
+        raise SuanwangError(INVALID, f"the accelerator is {accelerator[:40]!r}", "give one word, as in H100")
     if network.endpoints % per_server:
         raise SuanwangError(
             INVALID, f"servers of {per_server} do not share out {network.endpoints} endpoints", "correct perServer"

@@ -2,17 +2,33 @@
 
 from __future__ import annotations
 
+import json
+import re
 from collections.abc import Collection, Iterator
 from difflib import get_close_matches
 from fractions import Fraction
 from pathlib import Path
 from typing import NoReturn
 
-from suanwang.model.errors import SuanwangError
+from suanwang.model.errors import INVALID, SuanwangError
 from suanwang.model.reading import UNREADABLE
 from suanwang.topology.importing.published import refuse
 
 LARGEST_NUMBER = 2**62
+PLAIN = re.compile(r"[A-Za-z][\w./-]*(:[\w./-]+)*", re.ASCII)
+MEANT_OTHERWISE = frozenset(("null", "true", "false", "yes", "no", "on", "off", "y", "n"))
+"""Words that YAML 1.1 takes for something else than text."""
+
+
+def yaml_word(text: str) -> str:
+    """A text as a scalar of YAML, quoted where it must be. Raises INVALID where it can't be printed."""
+    if not text.isprintable():
+        raise SuanwangError(
+            INVALID, f"{text[:40]!r} can't be printed", "rename it: no line breaks or control characters"
+        )
+    return (
+        text if PLAIN.fullmatch(text) and text.lower() not in MEANT_OTHERWISE else json.dumps(text, ensure_ascii=False)
+    )
 
 
 def begin(path: Path | str, most_bytes: int) -> bytes:

@@ -151,25 +151,27 @@ def _crossing(block: int, first: int, stride: int, size: int, by: int) -> Fracti
     return None
 
 
-def of_everyone(clos: Clos, accelerators: Integers, alone: bool, domain: int = 0, inside: bool = False) -> Profile:
+def of_everyone(
+    clos: Clos, accelerators: Integers, alone: bool, homes: Integers | None = None, inside: bool = False
+) -> Profile:
     """The profile where every accelerator of a group sends one message to every other.
 
-    With a `domain`, of so many accelerators each, only messages between members of one domain (`inside`) or of
-    different domains count.
+    With the home of each, only messages between members of one home (`inside`) or of different homes count. Homes are
+    scale-up domains, or rails.
     """
-    home = accelerators // domain if domain else np.zeros(len(accelerators), np.int64)
-    if domain and not inside and int(home.min()) == int(home.max()):
+    home = np.zeros(len(accelerators), np.int64) if homes is None else homes
+    if homes is not None and not inside and int(home.min()) == int(home.max()):
         return NOTHING
     place = clos.position(accelerators)
     top = place // below(clos, clos.height)
     if not inside:
         _reached(clos, place[:1].repeat(len(place)), np.sort(place))
-    elif len(np.unique(np.stack([home, top]), axis=1).T) != len(np.unique(home)):
+    elif len(np.unique(home * (top.max() + 1) + top)) != len(np.unique(home)):
         raise SuanwangError(INVALID, "members of one domain have no path between them")
     through: list[Fraction] = []
     climbing: list[int] = []
     for tier in range(clos.height):
-        leaving = _leaving(place // below(clos, tier), home, bool(domain), inside)
+        leaving = _leaving(place // below(clos, tier), home, homes is not None, inside)
         if not leaving.any():
             break
         size = below(clos, tier)
@@ -187,7 +189,7 @@ def _leaving(block: Integers, home: Integers, apart: bool, inside: bool) -> Inte
     every: Integers = count * (len(block) - count)
     if not apart:
         return every
-    _, where, kept = np.unique(np.stack([block, home]), axis=1, return_index=True, return_counts=True)
+    _, where, kept = np.unique(block * (home.max() + 1) + home, return_index=True, return_counts=True)
     homes, residents = np.unique(home, return_counts=True)
     of_home = residents[np.searchsorted(homes, home[where])]
     within = np.bincount(block[where], kept * (of_home - kept), len(count)).astype(np.int64)

@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from suanwang.fabric.flow.paths import Balance, Bools, Paths, find_paths
+from suanwang.fabric.maxmin import checked
 from suanwang.fabric.network import Network
 from suanwang.fabric.routes import Routes
 from suanwang.fabric.traffic import Traffic
@@ -92,8 +93,9 @@ def simulate_paths(
         raise SuanwangError(INVALID, f"there are paths for {len(paths.usage)} flows, and {len(traffic)} flows")
     weights = np.ascontiguousarray(np.broadcast_to(np.asarray(weight, np.float64), (len(traffic),)))
     limits = np.ascontiguousarray(np.broadcast_to(np.asarray(limit_bps, np.float64), (len(traffic),)))
-    if not (weights > 0).all() or not np.isfinite(weights).all() or not (limits >= 0).all() or packet_bytes < 0:
-        raise SuanwangError(INVALID, "weights are above 0, limits and packets not below it")
+    checked(weights, limits)
+    if packet_bytes < 0:
+        raise SuanwangError(INVALID, f"a packet of {packet_bytes} bytes makes no sense")
     stored = np.minimum(packet_bytes, traffic.size_bytes) * 8
     extra = paths.latency_ps + np.ceil(stored * paths.ps_per_bit)
     usage = paths.usage

@@ -52,6 +52,40 @@ def drop(times, codes, size):  # type: ignore[no-untyped-def]
 
 
 @njit()
+def lower(active, where, due, running, place):  # type: ignore[no-untyped-def]
+    """Let the flow at `place` of the heap of running flows, first due first, down to where it belongs."""
+    one = active[place]
+    while True:
+        child = 2 * place + 1
+        if child >= running:
+            break
+        if child + 1 < running:
+            left, right = active[child], active[child + 1]
+            if due[right] < due[left] or (due[right] == due[left] and right < left):
+                child += 1
+        below = active[child]
+        if due[below] > due[one] or (due[below] == due[one] and below > one):
+            break
+        active[place], where[below] = below, place
+        place = child
+    active[place], where[one] = one, place
+
+
+@njit()
+def settle(active, where, due, running, place):  # type: ignore[no-untyped-def]
+    """Let it up or down."""
+    one = active[place]
+    while place:
+        above = active[(place - 1) >> 1]
+        if due[above] < due[one] or (due[above] == due[one] and above <= one):
+            break
+        active[place], where[above] = above, place
+        place = (place - 1) >> 1
+    active[place], where[one] = one, place
+    lower(active, where, due, running, place)
+
+
+@njit()
 def share_out(  # type: ignore[no-untyped-def]
     chosen, count, first, resource, fraction, owner, capacity, weight, limit, inside, rate, held, head, after,
     touched, mine, link, level, heap,
@@ -77,10 +111,11 @@ def share_out(  # type: ignore[no-untyped-def]
         size += 1
     for place in range(size // 2 - 1, -1, -1):
         sink(heap, level, size, place)
-    ceilings = np.empty(count)
+    ceilings, bound = np.empty(count), False
     for index in range(count):
         ceilings[index] = limit[chosen[index]] / weight[chosen[index]]
-    order = np.argsort(ceilings)
+        bound = bound or ceilings[index] < np.inf
+    order = np.argsort(ceilings) if bound else np.arange(count)
     limited, left = 0, count
     while left:
         while limited < count and held[chosen[order[limited]]] != -2:
@@ -199,37 +234,50 @@ def run(first, resource, fraction, capacity, weight, limit, bits, begin, waits, 
             times, codes = push(times, codes, size, begin[one], np.int64(one))
             size += 1
     running, rounds, events = 0, 0, 0
-    while size and events < most_events:
-        now = times[0]
+    while events < most_events:
+        now = min(times[0] if size else np.inf, due[active[0]] if running else np.inf)
+        if now == np.inf:
+            break
         count = leaving = 0
-        while size and times[0] <= now + 1.0:
-            code, time = codes[0], times[0]
+        while True:
+            time = due[active[0]] if running else np.inf
+            start = size > 0 and (times[0] < time or (times[0] == time and codes[0] < flows))
+            if start:
+                time = times[0]
+            if time > now + 1.0:
+                break
+            events += 1
+            if not start:
+                one = active[0]
+                running -= 1
+                active[0] = active[running]
+                if running:
+                    lower(active, where, due, running, 0)
+                sent[one], due[one] = time, np.inf
+                gone[leaving] = one
+                leaving += 1
+                times, codes = push(times, codes, size, time + extra[one], flows + one)
+                size += 1
+                continue
+            code = codes[0]
             drop(times, codes, size)
             size -= 1
-            one, kind = code % flows, code // flows
-            if kind == 1 and due[one] != time:
-                continue
-            events += 1
-            if kind == 0:
+            one = code % flows
+            if code < flows:
                 started[one], since[one] = time, time
                 if first[one + 1] == first[one]:
                     continue  # no path: it never ends
                 chosen[count], inside[one] = one, True
                 count += 1
-                active[running], where[one] = one, running
+                active[running] = one
                 running += 1
+                settle(active, where, due, running, running - 1)
                 for entry in range(first[one], first[one + 1]):
                     number = resource[entry]
                     after[entry], before[entry] = head[number], -1
                     if head[number] >= 0:
                         before[head[number]] = entry
                     head[number] = entry
-            elif kind == 1:
-                sent[one], due[one] = time, np.inf
-                gone[leaving] = one
-                leaving += 1
-                times, codes = push(times, codes, size, time + extra[one], 2 * flows + one)
-                size += 1
             else:
                 received[one] = time
                 trigger = fires[one]
@@ -244,9 +292,6 @@ def run(first, resource, fraction, capacity, weight, limit, bits, begin, waits, 
         rounds += 1
         for index in range(leaving):
             one = gone[index]
-            running -= 1
-            active[where[one]] = active[running]
-            where[active[running]] = where[one]
             for entry in range(first[one], first[one + 1]):
                 number = resource[entry]
                 if before[entry] >= 0:
@@ -284,6 +329,7 @@ def run(first, resource, fraction, capacity, weight, limit, bits, begin, waits, 
             count = widen(
                 chosen, count, touched, used, fraction, owner, capacity, weight, inside, rate, held, head, after
             )
+        most = 8 * count > running  # then one heap made anew is less than each flow moved in it
         for index in range(count):
             one = chosen[index]
             inside[one] = False
@@ -291,7 +337,9 @@ def run(first, resource, fraction, capacity, weight, limit, bits, begin, waits, 
                 left[one] = max(0.0, left[one] - old[one] * (now - since[one]))
                 since[one] = now
                 due[one] = now + left[one] / rate[one] if rate[one] > 0 else np.inf
-                if due[one] < np.inf:
-                    times, codes = push(times, codes, size, due[one], flows + one)
-                    size += 1
+                if not most:
+                    settle(active, where, due, running, where[one])
+        if most:
+            for index in range(running // 2 - 1, -1, -1):
+                lower(active, where, due, running, index)
     return started, sent, received, rounds, events

@@ -47,6 +47,8 @@ SIMULATED = {
     "barrier": "barrier",
 }
 MOST_NODES = 2_000_000
+MOST_DEPENDENCIES = 10_000_000
+LONGEST_LIST_BYTES = 2**24
 LARGEST_FILE_BYTES = 2**30
 LARGEST_MESSAGE_BYTES = 2**26
 MOST_RANKS = 2**17
@@ -124,12 +126,13 @@ def read_chakra(path: Path, progress: Callable[[float], None] | None = None) -> 
             "trace one iteration, or fewer ranks", Place(str(path)),
         )  # fmt: skip
     beside = _groups_beside(path if path.is_dir() else path.parent, name)
-    ranks, nodes, read = [], 0, 0
+    ranks, nodes, dependencies, read = [], 0, 0, 0
     for rank, file in sorted(files.items()):
         data = file.read_bytes()
-        trace = read_rank(rank, str(file), data, beside, MOST_NODES - nodes)
+        trace = read_rank(rank, str(file), data, beside, MOST_NODES - nodes, MOST_DEPENDENCIES - dependencies)
         ranks.append(trace)
         nodes += len(trace.nodes)
+        dependencies += sum(len(node.after) for node in trace.nodes)
         read += len(data)
         if progress:
             progress(read / max(1, size))
@@ -189,7 +192,12 @@ def _ranks(value: object) -> tuple[int, ...]:
 
 
 def read_rank(
-    rank: int, file: str, data: bytes, groups: dict[str, tuple[int, ...]], most_nodes: int = MOST_NODES
+    rank: int,
+    file: str,
+    data: bytes,
+    groups: dict[str, tuple[int, ...]],
+    most_nodes: int = MOST_NODES,
+    most_dependencies: int = MOST_DEPENDENCIES,
 ) -> RankTrace:
     """The trace of one rank from the bytes of its file. Raises SuanwangError with the byte that is wrong."""
     nodes, known, attributes = list[Node](), dict(groups), dict[bytes, tuple[str, Attribute]]()
@@ -204,6 +212,12 @@ def read_rank(
                 )
             node, text = _node(message, at, attributes)
             nodes.append(node)
+            most_dependencies -= len(node.after)
+            if most_dependencies < 0:
+                raise SuanwangError(
+                    TOO_LARGE, f"more than {MOST_DEPENDENCIES:,} dependencies", "trace one iteration, or fewer ranks",
+                    Place(file),
+                )  # fmt: skip
             if node.kind == "metadata" and text:
                 known.update(_process_groups(text))
     except Malformed as problem:
@@ -247,6 +261,8 @@ def _node(message: bytes, start: int, seen: dict[bytes, tuple[str, Attribute]]) 
             if field == 2:
                 name = bytes(value[:200]).decode("utf-8", "replace")
             elif field in (4, 5):
+                if len(value) > LONGEST_LIST_BYTES or len(after) > MOST_DEPENDENCIES:
+                    raise Malformed(f"node {number} depends on more than a trace may have", offset)
                 after += numbers(wire, value, offset)
             elif field == 8:
                 text = _first_text(value, offset)

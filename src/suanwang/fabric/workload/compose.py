@@ -1,12 +1,16 @@
 """A job as operations: what every layer computes and sends, forwards and backwards, and what is done once a step.
 
 Between two tensor-parallel parts the sequence is shared out over tensor ranks (Korthikanti et al., MLSys 2023): a
-part begins with an all-gather and ends with a reduce-scatter; without that, it ends with an all-reduce (Shoeybi et
-al., 2019). Context ranks gather keys and values (Llama 3, 2024, section 3.3.2). Tokens go to their experts and back
-by two all-to-alls (GShard, 2020). With ZeRO's stage 3, parameters are gathered for every pass (FSDP, 2023).
+part begins with an all-gather and ends with a reduce-scatter. Ranks keep only their share of what a part works on, so
+backwards that is gathered once more, beside the product that does not need it (their section 4.2.2). Without that, a
+part ends with an all-reduce (Shoeybi et al., 2019). Context ranks gather keys and values (Llama 3, 2024, section
+3.3.2). Tokens go to their experts and back by two all-to-alls (GShard, 2020). With ZeRO's stage 3, parameters are
+gathered for every pass (FSDP, 2023).
 """
 
 from __future__ import annotations
+
+from dataclasses import replace
 
 from suanwang.fabric.collectives.routing import Routing
 from suanwang.fabric.workload.memory import Held, check, held
@@ -19,6 +23,9 @@ BUCKET_PER_RANK = 1_000_000
 """Parameters of a bucket of gradients: the greater of the first, and the second for each data rank (Megatron-LM's
 rule).
 """
+
+WITHIN_PASSES = ("tensor", "context", "expert")
+"""Communication that a pass of the same microbatch needs: beside computing only where products are cut into pieces."""
 
 
 def compose(job: Job) -> Step:
@@ -35,6 +42,8 @@ def compose(job: Job) -> Step:
     notes = []
     if job.model.attention.key_value_heads % plan.tensor and not job.model.attention.key_value_rank:
         notes.append(f"{plan.tensor} tensor ranks share {job.model.attention.key_value_heads} key-value heads")
+    if beside := [kind for kind in WITHIN_PASSES if kind in job.overlap and kind in plan.groups()]:
+        notes.append(f"{' and '.join(beside)} communication is taken to run beside computing of its own microbatch")
     return Step(
         name=job.name,
         form="TrainingStep",
@@ -80,6 +89,10 @@ class _Work:
     def enter(self, name: str) -> list[Operation]:
         return self.collective(name, "all-gather", self.hidden_bytes, "tensor") if self.plan.sequence else []
 
+    def kept(self, name: str) -> list[Operation]:
+        """Backwards, what the part began with, of which each tensor rank has kept its share."""
+        return [replace(each, overlapped=True) for each in self.enter(f"input of {name}")]
+
     def leave(self, name: str) -> list[Operation]:
         kind = "reduce-scatter" if self.plan.sequence else "all-reduce"
         return self.collective(name, kind, self.hidden_bytes, "tensor")
@@ -91,6 +104,7 @@ class _Work:
         shared = self.tokens * self.plan.context * own * self.width.activation
         exchange = self.collective("keys and values", "all-gather", shared, "context")
         if times == BACKWARD:
+            exchange += self.kept("attention")
             exchange += self.collective("gradients of keys and values", "reduce-scatter", shared, "context")
         work = self.compute("attention", times * self.model.attention_flops())
         return [*self.enter("attention"), *exchange, *work, *self.leave("attention")]
@@ -99,9 +113,11 @@ class _Work:
         dense = self.compute("feed-forward", times * self.model.dense_flops(layer))
         experts = self.model.experts
         if experts is None or not self.model.has_experts(layer):
-            return [*self.enter("feed-forward"), *dense, *self.leave("feed-forward")]
+            again = self.kept("feed-forward") if times == BACKWARD else []
+            return [*self.enter("feed-forward"), *again, *dense, *self.leave("feed-forward")]
         if experts.shared:
-            dense = [*self.enter("shared experts"), *dense, *self.leave("shared experts")]
+            again = self.kept("shared experts") if times == BACKWARD else []
+            dense = [*self.enter("shared experts"), *again, *dense, *self.leave("shared experts")]
         copies = self.tokens * experts.per_token * experts.imbalance * self.model.hidden / self.plan.tensor
         out = self.collective("to experts", "moe-dispatch", copies * self.width.dispatch, "expert")
         back = self.collective("from experts", "moe-combine", copies * self.width.activation, "expert")
@@ -158,9 +174,10 @@ def _chunk(job: Job, span: Span) -> Chunk:
             *work.feed_forward(layer, 1),
         ]
     if span.last:
-        own = Held(0, 0) if model.tied else table
-        forward += [*work.fetch(own), *work.enter("output"), *work.compute("output", model.output_flops())]
-        backward += [*work.fetch(own), *work.compute("output", BACKWARD * model.output_flops()), *work.leave("output")]
+        own = Held(0, 0) if model.tied and span.first else table
+        forward += [*work.fetch(table), *work.enter("output"), *work.compute("output", model.output_flops())]
+        backward += [*work.fetch(table), *work.kept("output")]
+        backward += [*work.compute("output", BACKWARD * model.output_flops()), *work.leave("output")]
         backward += work.shed(own)
         waiting = own
     for layer in reversed(layers):

@@ -50,6 +50,8 @@ class Networks(Protocol):
 class StepOptions:
     """What is not as it should be, and what else a step depends on.
 
+    `reduces`, `overhead_ps`, `server_bps` and `collective` are for programs; the command line has no flags for them.
+
     `slow` has, for accelerators that compute slower than others, how many times longer they take. `planes_lost`
     counts planes of the scale-out network. `degraded` has the share of bandwidth that is left of all cables of a
     network or one of its tiers: {"scale-out": 0.9, "scale-up/1": 0.5}. `reduces` and `overhead_ps` are those of

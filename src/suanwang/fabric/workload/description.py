@@ -22,9 +22,23 @@ MOST_LAYERS = 4096
 LARGEST = 2**24
 MOST_DEGREE = 2**24
 MOST_MICROBATCHES = 2**20
+SLOWEST_FLOPS = 10**9
 
-Flops = Annotated[int, BeforeValidator(lambda value: parse(str(value), FLOPS_UNITS, "989TFLOPS"))]
-MemoryRate = Annotated[int, BeforeValidator(lambda value: parse(str(value), MEMORY_RATE_UNITS, "3.35TB/s"))]
+
+def flops(text: object) -> int:
+    """Operations per second. Raises ValueError that says what would be right; in no time nothing is computed."""
+    if (found := parse(str(text), FLOPS_UNITS, "989TFLOPS")) < SLOWEST_FLOPS:
+        raise ValueError(f"{text} is below 1GFLOPS; write 989TFLOPS, say")
+    return found
+
+
+def memory_rate(text: object) -> int:
+    """Bytes per second. Raises ValueError that says what would be right."""
+    return parse(str(text), MEMORY_RATE_UNITS, "3.35TB/s")
+
+
+Flops = Annotated[int, BeforeValidator(flops)]
+MemoryRate = Annotated[int, BeforeValidator(memory_rate)]
 Count = Annotated[int, Field(ge=1, le=LARGEST)]
 Degree = Annotated[int, Field(ge=1, le=MOST_DEGREE)]
 
@@ -94,7 +108,7 @@ class BatchSpec(Spec):
 class AcceleratorSpec(Spec):
     """What computes."""
 
-    peak: Flops = Field(gt=0, description="operations per second at this precision, as in 989TFLOPS")
+    peak: Flops = Field(description="operations per second at this precision, as in 989TFLOPS")
     efficiency: Ratio = Field(600_000, gt=0, description="of peak, what large matrix products reach")
     memory: Size = Field(gt=0, description="memory, as in 80GiB")
     memory_rate: MemoryRate = Field(

@@ -76,7 +76,7 @@ def run_step(
     options = options or StepOptions()
     source = workload.source
     if isinstance(source, Trace):
-        return replay(source, design, options, progress)
+        return _noted(replay(source, design, options, progress), fabric_of(design, options).accelerators)
     if isinstance(source, Described) and not options.server_bps:
         options = replace(options, server_bps=source.job(0).accelerator.server_bps)
     fabric = fabric_of(design, options)
@@ -85,4 +85,14 @@ def run_step(
     else:
         step = compose(source.fitted(fabric.accelerators))
     result = simulate(step, design, options, progress)
-    return replace(result, notes=(*result.notes, *(() if fabric.scale_up else (NO_SCALE_UP,))))
+    if fabric.scale_up is None:
+        result = replace(result, notes=(*result.notes, NO_SCALE_UP))
+    return _noted(result, fabric.accelerators)
+
+
+def _noted(result: StepResult, accelerators: int) -> StepResult:
+    """The result, with a note of accelerators that have nothing to do."""
+    if result.accelerators == accelerators:
+        return result
+    note = f"{accelerators - result.accelerators:,} of the design's {accelerators:,} accelerators are not used"
+    return replace(result, notes=(*result.notes, note))

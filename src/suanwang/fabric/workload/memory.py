@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from itertools import pairwise
 
 from suanwang.fabric.workload.plan import Job, Span
 from suanwang.model.errors import SuanwangError, code
@@ -47,10 +48,13 @@ class Held:
 
 
 def held(job: Job, span: Span) -> Held:
-    """Parameters of these layers on one accelerator, with embedding and output layer where they are there."""
+    """Parameters of these layers on one accelerator, with embedding and output layer where they are there.
+
+    A tied output layer has a copy of the table, unless the embedding is on the same stage.
+    """
     model, plan, layers = job.model, job.parallelism, span.layers
     dense = sum(model.dense_parameters(at) for at in layers)
-    dense += model.embedding_parameters * (span.first + (span.last and not model.tied))
+    dense += model.embedding_parameters * (span.first + (span.last and not (model.tied and span.first)))
     count = model.experts.count // plan.expert if model.experts else 0
     return Held(-(-dense // plan.tensor), count * sum(model.expert_parameters(at) for at in layers))
 
@@ -86,6 +90,14 @@ def in_flight(stages: int, stage: int, interleaving: int, microbatches: int) -> 
     return min(2 * (stages - stage - 1) + (interleaving - 1) * stages + 1, microbatches * interleaving)
 
 
+def _gathered(job: Job, span: Span) -> int:
+    """Parameters that ZeRO's stage 3 has whole at a time: of the layer (or table) at work, and the one behind it."""
+    table = -(-job.model.embedding_parameters // job.parallelism.tensor)
+    each = [held(job, Span(range(at, at + 1))) for at in span.layers]
+    parts = [table] * span.first + [one.dense + one.experts for one in each] + [table] * span.last
+    return max((a + b for a, b in pairwise([*parts, 0])), default=0)
+
+
 def _stage(job: Job, stage: int, chunks: list[Span]) -> Memory:
     model, plan, width = job.model, job.parallelism, job.bytes_of
     own = chunks[stage :: plan.pipeline]
@@ -101,9 +113,8 @@ def _stage(job: Job, stage: int, chunks: list[Span]) -> Memory:
         return total
 
     parameters = stored(width.parameter, 3)
-    if plan.zero >= 3:  # the layer at work and the one that is fetched ahead, whole
-        each = [held(job, Span(range(at, at + 1))) for at in layers]
-        parameters += 2 * width.parameter * max((one.dense + one.experts for one in each), default=0)
+    if plan.zero >= 3:
+        parameters += width.parameter * max(_gathered(job, chunk) for chunk in own)
     full = sum(activation_bytes(job, at) for at in layers)
     passes = in_flight(plan.pipeline, stage, plan.interleaving, job.microbatches)
     if job.recompute == "full":

@@ -92,14 +92,22 @@ def replay(
             INVALID, f"the trace has {len(trace.ranks):,} ranks, and the design {fabric.accelerators:,} accelerators",
             hint="enlarge the design",
         )  # fmt: skip
-    return _Replay(trace, Costs(fabric, options), options, fabric.accelerators).run(progress)
+    world = fabric.accelerators if len(trace.ranks) == 1 else len(trace.ranks)
+    for number in options.slow:
+        if number >= world:
+            raise SuanwangError(
+                INVALID, f"accelerator {number} is slow, and the trace is of {world:,}", hint="number from 0"
+            )
+    return _Replay(trace, Costs(fabric, options), options, world).run(progress)
 
 
 class _Replay:
-    def __init__(self, trace: Trace, costs: Costs, options: StepOptions, accelerators: int) -> None:
+    def __init__(self, trace: Trace, costs: Costs, options: StepOptions, world: int) -> None:
         self.trace, self.costs, self.options = trace, costs, options
         self.alike = len(trace.ranks) == 1
-        self.world = accelerators if self.alike else len(trace.ranks)
+        self.world = world
+        slowest = max(options.slow.values(), default=1.0)  # the one trace is then that of the slowest: all wait for it
+        self.slow = {0: slowest} if self.alike else dict(options.slow)
         self.events: list[tuple[int, int, int, int]] = []
         self.order = 0
         self.ranks = [_begin(one) for one in trace.ranks]
@@ -193,7 +201,7 @@ class _Replay:
             moving = node.size_bytes * 10**12 // rate if rate else 0
             taken = max(computing, moving)
             self.untimed += not (taken or again)
-        return int(taken * self.options.slow.get(number, 1.0)) if node.kind == "compute" else taken
+        return int(taken * self.slow.get(number, 1.0)) if node.kind == "compute" else taken
 
     # Communication
 
@@ -362,7 +370,7 @@ class _Replay:
         )  # fmt: skip
         notes = []
         if self.untimed:
-            notes.append(f"{self.untimed:,} nodes have no duration and count as none; give peak and memory rate")
+            notes.append(f"{self.untimed:,} nodes have no duration and count as none; give --peak and --memory-rate")
         if self.alike:
             notes.append("one rank's trace stands for all accelerators")
         return StepResult(self.trace.name, "Chakra", self.world, end, lines, uses, notes=tuple(notes))

@@ -23,8 +23,8 @@ class Timing:
     """Durations in picoseconds. `duration[direction][virtual]` is of a pass; `send` of what goes on to the next
     stage.
 
-    `ready[virtual]` is when the first forward pass may begin at the earliest. Unless `beside`, sending keeps a
-    stage from its next pass.
+    What a stage sends in either direction leaves by the same port, one after the other. `ready[virtual]` is when the
+    first forward pass may begin at the earliest. Unless `beside`, sending keeps a stage from its next pass.
     """
 
     duration: tuple[Sequence[int], Sequence[int]]
@@ -79,7 +79,7 @@ def run(
     orders = [order(stages, stage, interleaving, microbatches) for stage in range(stages)]
     ends = [[[-1] * microbatches for _ in range(virtual)] for _ in (FORWARD, BACKWARD)]
     arrivals = [[[-1] * microbatches for _ in range(virtual)] for _ in (FORWARD, BACKWARD)]
-    link_free = [[0, 0] for _ in range(stages)]
+    egress_free = [0] * stages
     lanes = [Lane(0, 0, 0, 0, [0] * interleaving) for _ in range(stages)]
     done = [0] * stages
     waiting = deque(range(stages))
@@ -115,8 +115,8 @@ def run(
             lane.end = end
             follows = at + 1 if direction == FORWARD else at - 1
             if timing.send and stages > 1 and 0 <= follows < virtual:
-                leaves = max(end, link_free[stage][direction])
-                link_free[stage][direction] = arrivals[direction][at][microbatch] = leaves + timing.send
+                leaves = max(end, egress_free[stage])
+                egress_free[stage] = arrivals[direction][at][microbatch] = leaves + timing.send
                 if not timing.beside:
                     lane.sending += leaves + timing.send - end
                     lane.end = leaves + timing.send

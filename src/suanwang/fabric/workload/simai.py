@@ -19,6 +19,7 @@ from pathlib import Path
 
 from suanwang.fabric.collectives.group import Group
 from suanwang.fabric.workload.operations import COMPUTE, Bucket, Chunk, Operation, Step
+from suanwang.fabric.workload.step import MOST_PASSES
 from suanwang.model.errors import INVALID, Place, SuanwangError
 from suanwang.model.reading import TOO_LARGE
 from suanwang.model.registry import nearest
@@ -95,10 +96,15 @@ class Layered:
         """The step on a design of that many accelerators, `domain` of them in a scale-up domain.
 
         Raises:
-            SuanwangError: INVALID, with file and line, for degrees that do not fit each other.
+            SuanwangError: INVALID, with file and line, for degrees that fit neither each other nor the design.
         """
         get = self.degrees.get
         total, pipeline = get("all_gpus") or accelerators, get("pp") or 1
+        if total > accelerators:
+            raise self.fail(
+                f"the step is for {total:,} accelerators, and the design has {accelerators:,}",
+                "lower all_gpus, or enlarge the design",
+            )
         groups = _groups(self, total, pipeline, domain)
         batches, chunks = get("ga") or 1, get("vpp") or 1
         notes = []
@@ -106,6 +112,15 @@ class Layered:
             if pipeline > 1:
                 notes.append(f"vpp {chunks} is left out: {batches} microbatches are no multiple of {pipeline} stages")
             chunks = 1
+        if chunks > 1:
+            notes.append(
+                f"vpp {chunks} is taken as chunks of a stage; AICB writes a stage's layers there, however the job is "
+                "interleaved: vpp: 1 simulates plain 1F1B"
+            )
+        if (passes := 2 * batches * pipeline * chunks) > MOST_PASSES:
+            raise self.fail(
+                f"{passes:,} passes; at most {MOST_PASSES:,} are simulated", "2 x ga x pp x vpp; lower one of them"
+            )
         size = get("pp_comm") or 0
         send = Operation("activations", "send", size, "pipeline") if pipeline > 1 and size else None
         whole = _chunk(self, groups)
@@ -116,20 +131,34 @@ class Layered:
             notes=tuple(notes),
         )  # fmt: skip
 
+    def fail(self, message: str, hint: str) -> SuanwangError:
+        """An error in the first line."""
+        return SuanwangError(INVALID, message, hint, Place(self.file, 1))
+
+    @property
+    def has_domains(self) -> bool:
+        """Whether a collective takes place within scale-up domains, or between them."""
+        phases = (phase for layer in self.layers for phase in (layer.forward, layer.inputs, layer.weights))
+        return any(phase.group in ("domain", "domains") and phase.size_bytes for phase in phases)
+
 
 def _groups(text: Layered, total: int, pipeline: int, domain: int) -> dict[str, Group]:
     tensor, expert = text.degrees.get("model_parallel_NPU_group") or 1, text.degrees.get("ep") or 1
     ranks = total // pipeline
     data = ranks // tensor
     if total % pipeline or ranks % tensor or data % expert:
-        raise SuanwangError(
-            INVALID,
+        raise text.fail(
             f"{total} accelerators are not shared out by pp {pipeline}, "
             f"model_parallel_NPU_group {tensor} and ep {expert}",
             "pp times model_parallel_NPU_group times ep divides all_gpus",
-            Place(text.file, 1),
         )
-    across = total // domain if total % domain == 0 else 1
+    domain = min(domain, total)
+    if text.has_domains and (total % domain or domain == 1 < total):
+        raise text.fail(
+            f"{text.policy} splits {total:,} accelerators by scale-up domains, which have {domain} here",
+            "it takes a design with a scale-up network, and an all_gpus that fills its domains",
+        )
+    across = total // domain
     sizes = {
         "all": (total, 1),
         "tensor": (tensor, 1),
@@ -137,7 +166,7 @@ def _groups(text: Layered, total: int, pipeline: int, domain: int) -> dict[str, 
         "expert": (expert, tensor),
         "expert-data": (data // expert, tensor * expert),
         "pipeline": (pipeline, ranks),
-        "domain": (domain if across > 1 else total, 1),
+        "domain": (domain, 1),
         "domains": (across, domain),
     }
     return {name: Group(size, stride) for name, (size, stride) in sizes.items()}
@@ -238,6 +267,9 @@ class _Reader:
             if self.lines[number].strip():
                 self.number = number + 1
                 raise self.fail(f"a line after the last of {count} layers", "correct the number in the second line")
+        if beyond := sorted(number for number in checkpoints | initiators if number >= count):
+            self.number = 1
+            raise self.fail(f"checkpoints name layer {beyond[0]:,}, of {count:,}", "layers count from 0")
         return Layered(name, self.file, policy, tuple(layers), degrees, checkpoints, initiators)
 
     def head(self) -> tuple[str, dict[str, int], frozenset[int], frozenset[int]]:

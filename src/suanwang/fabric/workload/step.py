@@ -77,9 +77,15 @@ def simulate(
 
 
 def slow_stages(step: Step, options: StepOptions) -> list[tuple[float, ...]]:
-    """For each set of replicas that experts tie together: how many times longer each stage takes. Equal ones once."""
+    """For each set of replicas that tie each other down: how many times longer each stage takes. Equal ones once.
+
+    Members of a group that communicates in passes wait for its slowest in each; of experts, say, or of data with
+    ZeRO's stages 2 and 3.
+    """
     ranks = step.accelerators // step.stages
-    tied = max((group.stride * group.size for name, group in step.groups.items() if name in _TYING), default=1)
+    operations = (each for chunk in step.chunks for each in (*chunk.forward, *chunk.backward))
+    tying = (step.groups[name] for name in {each.group for each in operations if each.group})
+    tied = max((group.stride * group.size for group in tying), default=1)
     stages: dict[int, dict[int, float]] = defaultdict(dict)
     for number, factor in options.slow.items():
         if number >= step.accelerators:
@@ -91,10 +97,6 @@ def slow_stages(step: Step, options: StepOptions) -> list[tuple[float, ...]]:
         block[stage] = max(factor, block.get(stage, 1.0))
     found = {tuple(block.get(stage, 1.0) for stage in range(step.stages)) for block in stages.values()}
     return sorted(found) or [(1.0,) * step.stages]
-
-
-_TYING = ("tensor", "context", "expert")
-"""Groups within which every pass waits for the slowest."""
 
 
 class _Run:
