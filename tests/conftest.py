@@ -6,6 +6,7 @@ is not possible. In every run where it is, `untouched_machine` compares the mach
 
 from __future__ import annotations
 
+import ctypes
 import difflib
 import functools
 import json
@@ -21,6 +22,9 @@ import pytest
 
 MARK = "SUANWANG_TEST_SESSION"
 """Every process that the tests start inherits this variable, so that one that stays behind is known for ours."""
+
+CLONE_NEWNS, MS_REC, MS_PRIVATE = 0x20000, 0x4000, 1 << 18
+"""Of `unshare` and `mount` (linux/sched.h, linux/mount.h); Python has them from 3.12 on, in part."""
 
 PATIENCE_S = 10.0
 """How long processes and namespaces may take to vanish after the last test."""
@@ -40,6 +44,24 @@ def reason_against_namespaces() -> str:
         return "needs the ip command (package iproute2)"
     tried = subprocess.run(["unshare", "--net", "--mount", "true"], capture_output=True, text=True, check=False)
     return f"this root may not make network namespaces: {tried.stderr.strip()}" if tried.returncode else ""
+
+
+def pytest_configure() -> None:
+    """Give this run names of network namespaces of its own: two runs on one machine don't meet, and what a run that was
+    killed leaves behind is in nobody's way. Root is needed; without it no test makes namespaces.
+    """
+    if reason_against_namespaces():
+        return
+    libc = ctypes.CDLL(None, use_errno=True)
+    names = Path("/run/netns")
+    names.mkdir(mode=0o755, exist_ok=True)
+    for call, *arguments in (
+        (libc.unshare, CLONE_NEWNS),
+        (libc.mount, b"none", b"/", None, MS_REC | MS_PRIVATE, None),
+        (libc.mount, b"tmpfs", bytes(names), b"tmpfs", 0, b"mode=755"),
+    ):
+        if call(*arguments) != 0:
+            pytest.exit(f"no mounts of its own for this run: {os.strerror(ctypes.get_errno())}", returncode=3)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -5,19 +5,17 @@ from __future__ import annotations
 import os
 import re
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import click
 import pytest
 from click.testing import CliRunner
+from tests.cli.pages import replay, shell
 
 from suanwang.cli.main import main
 
 ROOT = Path(__file__).parents[2]
 PAGE = ROOT / "docs" / "fabric.md"
-BLOCK = re.compile(r"^```(console|python)\n(.*?)^```\n", re.M | re.S)
 COMMAND = re.compile(r"^(?:    )?\$ (.*)", re.M)
 PICTURE = re.compile(r"!\[[^]]*\]\(([^)]+)\)")
 NUMBER = re.compile(r"\d[\d.,]*")
@@ -28,38 +26,6 @@ python() { :; }
 exec 3>&1 >/dev/null 2>&1
 """
 """A shell in which `suanwang` says with which words it was called, and nothing long is done."""
-
-
-def shell(lines: list[str], folder: Path) -> str:
-    """What a shell prints for the lines, in a folder with the examples."""
-    path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
-    done = subprocess.run(
-        ["bash", "-c", "\n".join(["set -o pipefail", *lines])],
-        cwd=folder, env=os.environ | {"PATH": path}, capture_output=True, text=True, timeout=100,
-    )  # fmt: skip
-    assert done.returncode == 0, f"{lines[-1]}\n{done.stdout}{done.stderr}"
-    return "".join(f"{line.rstrip()}\n" for line in done.stdout.splitlines())
-
-
-def replay(text: str, folder: Path) -> str:
-    """The page with what its commands print now; a Python block is kept as `hops.py`."""
-    variables: list[str] = []
-
-    def run(command: str) -> str:
-        if re.match(r"[A-Z]+=", command):
-            variables.append(command)
-            return ""
-        return shell([*variables, command], folder)
-
-    def block(found: re.Match[str]) -> str:
-        kind, body = found.groups()
-        if kind == "python":
-            (folder / "hops.py").write_text(body, encoding="utf-8")
-            return found[0]
-        commands = [line for line in body.splitlines() if line.startswith("$ ")]
-        return "```console\n" + "".join(f"{line}\n{run(line[2:])}" for line in commands) + "```\n"
-
-    return BLOCK.sub(block, text)
 
 
 def told(text: str) -> list[tuple[str, list[float]]]:
@@ -100,7 +66,7 @@ def test_its_pictures_are_there() -> None:
 @pytest.mark.slow
 def test_the_page_runs_as_it_stands(work: Path) -> None:
     text = PAGE.read_text(encoding="utf-8")
-    fresh = replay(text, work)
+    fresh = replay(text, work, "hops.py")
     drawn = [name for name in PICTURE.findall(text) if (work / name).exists()]
     if os.environ.get("SUANWANG_REWRITE"):
         PAGE.write_text(fresh, encoding="utf-8")

@@ -160,6 +160,27 @@ def test_what_a_full_queue_does() -> None:
     assert lossy["done"] == 20
 
 
+def test_a_collective_is_flows_that_wait_for_each_other(folder: Path) -> None:
+    """What is saved as a matrix and read again takes as long."""
+    saved = folder / "ring.cm"
+    pattern = ("--topo", "tiny.topo", "--balance", "fare")
+    first = told(*pattern, "--collective", "all-reduce:320KB:ring", "--save-cm", str(saved))
+    assert first["flows"] == 32 * 62
+    assert first["done"] == first["flows"]
+    assert told(*pattern, "--cm", str(saved))["fct_us"] == first["fct_us"]
+    quickest = told(*pattern, "--collective", "all-reduce:320KB")
+    assert quickest["simulated_us"] <= first["simulated_us"]
+
+
+@pytest.mark.parametrize(
+    ("text", "words"), [("all-reduce", "KIND:SIZE"), ("all-sing:1MB", "all-reduce"), ("all-reduce:1MB:tango", "tango")]
+)
+def test_collectives_that_are_none(folder: Path, text: str, words: str) -> None:
+    found = run("--topo", "tiny.topo", "--collective", text)
+    assert found.exit_code == 1
+    assert words in found.output
+
+
 def test_flows_are_written_as_csv(folder: Path) -> None:
     found = told("--topo", "tiny.topo", "--cm", "tiny.cm", "--flows", "flows.csv")
     with (folder / "flows.csv").open() as file:

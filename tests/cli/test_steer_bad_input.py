@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
-from suanwang.cli import steer_cache, steer_inputs
+from suanwang.cli import output, steer_cache, steer_inputs
 from suanwang.cli.main import main
 from suanwang.steering import methods
 from suanwang.steering.methods import METHODS
@@ -308,7 +308,7 @@ def test_progress_is_for_terminals_only(monkeypatch: pytest.MonkeyPatch) -> None
 
     for stream, shown in ((Terminal(), True), (io.StringIO(), False)):
         monkeypatch.setattr(sys, "stderr", stream)
-        with steer_inputs.progress("finding paths") as tell:
+        with output.progress("finding paths") as tell:
             tell("still")
         assert ("finding paths" in stream.getvalue()) == shown
         assert stream.getvalue().endswith("\r\x1b[K" if shown else "")

@@ -4,44 +4,14 @@ from __future__ import annotations
 
 import os
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+from tests.cli.pages import replay
 
 ROOT = Path(__file__).parents[2]
 PAGE = ROOT / "docs" / "steering.md"
-BLOCK = re.compile(r"^```(console|python)\n(.*?)^```\n", re.M | re.S)
 NUMBER = re.compile(r"\d[\d.]*(?:e[+-]?\d+)?")
-
-
-def replay(text: str, folder: Path) -> str:
-    """The page with what its commands print now; a Python block is kept as `certificate.py`."""
-    variables: list[str] = []
-    environment = os.environ | {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
-                                "XDG_CACHE_HOME": str(folder / "cache")}  # fmt: skip
-
-    def run(command: str) -> str:
-        if re.match(r"[A-Z]+=", command):
-            variables.append(command)
-            return ""
-        script = "\n".join(["set -o pipefail", *variables, command])
-        done = subprocess.run(
-            ["bash", "-c", script], cwd=folder, env=environment, capture_output=True, text=True, timeout=100
-        )
-        assert done.returncode == 0, f"{command}\n{done.stdout}{done.stderr}"
-        return "".join(f"{line.rstrip()}\n" for line in done.stdout.splitlines())
-
-    def block(found: re.Match[str]) -> str:
-        kind, body = found.groups()
-        if kind == "python":
-            (folder / "certificate.py").write_text(body, encoding="utf-8")
-            return found[0]
-        commands = [line for line in body.splitlines() if line.startswith("$ ")]
-        return "```console\n" + "".join(f"{line}\n{run(line[2:])}" for line in commands) + "```\n"
-
-    return BLOCK.sub(block, text)
 
 
 def told(text: str) -> list[tuple[str, list[float]]]:
@@ -56,7 +26,7 @@ def told(text: str) -> list[tuple[str, list[float]]]:
 def test_the_page_runs_as_it_stands(tmp_path: Path) -> None:
     (tmp_path / "examples").symlink_to(ROOT / "examples")
     text = PAGE.read_text(encoding="utf-8")
-    fresh = replay(text, tmp_path)
+    fresh = replay(text, tmp_path, "certificate.py")
     if os.environ.get("SUANWANG_REWRITE"):
         PAGE.write_text(fresh, encoding="utf-8")
     for (here, numbers), (there, others) in zip(told(text), told(fresh), strict=True):

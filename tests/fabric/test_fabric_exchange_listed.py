@@ -18,7 +18,7 @@ from suanwang.fabric.exchange.infragraph import parse_infragraph
 from suanwang.fabric.exchange.infragraph_text import infragraph_text
 from suanwang.fabric.exchange.listed import network_of
 from suanwang.fabric.exchange.ns3 import ns3_text, parse_ns3
-from suanwang.fabric.exchange.reading import FORMATS, read_imported, read_network, recognise
+from suanwang.fabric.exchange.reading import FORMATS, read_imported, recognise
 from suanwang.fabric.exchange.simai import parse_simai, simai_text
 from suanwang.fabric.network import Network
 from suanwang.fabric.opening import open_fabric
@@ -341,7 +341,7 @@ def test_what_is_no_topology_is_told(tmp_path: Path, body: bytes, words: str) ->
     file = tmp_path / "x"
     file.write_bytes(body)
     with pytest.raises(SuanwangError) as caught:
-        read_network(file)
+        read_imported(file)
     assert words in str(caught.value)
 
 

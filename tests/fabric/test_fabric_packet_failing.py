@@ -16,7 +16,7 @@ from suanwang.fabric.packet.engine import DISCONNECTED, Change, Limits, simulate
 from suanwang.fabric.packet.result import PacketResult
 from suanwang.fabric.packet.settings import BALANCES, Balance, Full, Recovery, Settings
 from suanwang.fabric.traffic import Traffic, all_to_all, permutation
-from suanwang.fabric.trial import Trial, router, run
+from suanwang.fabric.trial import Trial, run
 from suanwang.model.errors import INVALID, SuanwangError
 
 GBPS = 10**9
@@ -39,7 +39,7 @@ def whole_plane(plane: int, at_us: int, factor: float = 0.0) -> Change:
 
 
 def carried(network: Network, traffic: Traffic, settings: Settings, *changes: Change) -> PacketResult:
-    return simulate(network, traffic, settings, changes, router=router(settings.balance))
+    return simulate(network, traffic, settings, changes)
 
 
 @pytest.fixture(scope="module")

@@ -10,7 +10,6 @@ from suanwang.fabric.network import Network
 from suanwang.fabric.packet.engine import Limits, simulate
 from suanwang.fabric.packet.settings import BALANCES, Balance, Settings
 from suanwang.fabric.traffic import Traffic, all_to_all, permutation
-from suanwang.fabric.trial import router
 from suanwang.model.errors import INVALID, SuanwangError
 from suanwang.model.reading import TOO_LARGE
 
@@ -34,11 +33,11 @@ def test_one_packet_takes_what_its_cables_take() -> None:
 def test_flows_start_when_they_are_told(balance: Balance) -> None:
     starts = [7 * US, 0, 3 * US, 1]
     traffic = Traffic.build(16, [0, 1, 2, 3], [4, 5, 6, 7], 50_000, starts)
-    found = simulate(NETWORK, traffic, Settings(balance=balance), router=router(balance))
+    found = simulate(NETWORK, traffic, Settings(balance=balance))
     assert found.started_ps.tolist() == starts
     # Far from one another, each is alone: all take the same time.
     apart = Traffic.build(16, [0, 1, 2, 3], [4, 5, 6, 7], 50_000, np.arange(4) * 100 * US)
-    found = simulate(NETWORK, apart, Settings(balance=balance), router=router(balance))
+    found = simulate(NETWORK, apart, Settings(balance=balance))
     assert len(set(found.fct_ps.tolist())) == 1
 
 
@@ -75,7 +74,7 @@ def test_a_chain_of_a_thousand_flows_runs_one_by_one() -> None:
 @pytest.mark.parametrize("balance", ["spray", "adaptive", "switch-adaptive", "fare"])
 def test_an_endpoint_uses_all_its_planes(planes: int, balance: Balance) -> None:
     network = Clos((Tier(4, 1, 100 * GBPS), Tier(2, 4, 100 * GBPS)), planes=planes).network()
-    found = simulate(network, Traffic.build(8, 0, 7, 16 * MB), Settings(balance=balance), router=router(balance))
+    found = simulate(network, Traffic.build(8, 0, 7, 16 * MB), Settings(balance=balance))
     ideal = 16 * MB * 4160 / 4096 * 8 / (planes * 100e3)
     assert ideal < found.fct_ps[0] / US < 1.02 * ideal + 10
     sent = found.sent_bytes[network.first_port[0] : network.first_port[1]]

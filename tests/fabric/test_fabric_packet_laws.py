@@ -18,7 +18,6 @@ from suanwang.fabric.packet.engine import Change, Limits, simulate
 from suanwang.fabric.packet.result import PacketResult
 from suanwang.fabric.packet.settings import BALANCES, CONGESTIONS, Full, Recovery, Settings
 from suanwang.fabric.traffic import Traffic, permutation
-from suanwang.fabric.trial import router
 from suanwang.model.errors import SuanwangError
 
 GBPS = 10**9
@@ -61,7 +60,7 @@ def random_traffic(endpoints: int, seed: int, flows: int = 20, largest: int = 60
 
 
 def carried(network: Network, traffic: Traffic, chosen: Settings, **more: Any) -> PacketResult:
-    return simulate(network, traffic, chosen, router=router(chosen.balance), **more)
+    return simulate(network, traffic, chosen, **more)
 
 
 def wire_bytes(traffic: Traffic, chosen: Settings) -> np.ndarray:

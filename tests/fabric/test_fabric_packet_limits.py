@@ -19,7 +19,7 @@ from suanwang.fabric.network import Network
 from suanwang.fabric.packet.engine import Change, simulate
 from suanwang.fabric.packet.settings import BALANCES, Balance, Settings
 from suanwang.fabric.traffic import Traffic, all_to_all, incast, permutation
-from suanwang.fabric.trial import Trial, router, run
+from suanwang.fabric.trial import Trial, run
 
 GBPS = 10**9
 MB = 10**6
@@ -115,7 +115,7 @@ def test_packets_go_by_the_weights_of_fare(share: float) -> None:
     weak = Change(0, tuple(ports_of(NETWORK, "leaf0-spine1").tolist()), share)
     # Less than all that endpoints could send, so that nothing is trimmed and sent again.
     traffic = Traffic.build(16, [0, 1, 2], [4, 9, 14], 8 * MB)
-    found = simulate(NETWORK, traffic, Settings(balance="fare"), [weak], router=router("fare"))
+    found = simulate(NETWORK, traffic, Settings(balance="fare"), [weak])
     assert found.retransmissions == 0
     up = NETWORK.first_port[16] + 4 + np.arange(4)
     parts = found.sent_bytes[up] / found.sent_bytes[up].sum()
@@ -129,7 +129,7 @@ def test_a_path_that_is_thin_further_on_gets_its_part_only() -> None:
     up = NETWORK.first_port[16] + 4 + np.arange(4)
     for target, expected in ((4, [0.25, 0.25, 0.25, 0.25]), (8, [4 / 13, 1 / 13, 4 / 13, 4 / 13])):
         traffic = Traffic.build(16, [0, 1], [target, target + 1], 8 * MB)
-        found = simulate(NETWORK, traffic, Settings(balance="fare"), [weak], router=router("fare"))
+        found = simulate(NETWORK, traffic, Settings(balance="fare"), [weak])
         parts = found.sent_bytes[up] / found.sent_bytes[up].sum()
         assert parts == pytest.approx(expected, rel=0.02)
 
@@ -140,7 +140,7 @@ def test_parallel_cables_share_evenly() -> None:
     up = network.first_port[8] + 4 + np.arange(4)
     shares: tuple[tuple[Balance, float], ...] = (("spray", 0.1), ("switch-adaptive", 0.02), ("fare", 0.001))
     for balance, tolerance in shares:
-        found = simulate(network, traffic, Settings(balance=balance), router=router(balance))
+        found = simulate(network, traffic, Settings(balance=balance))
         assert found.complete
         assert found.sent_bytes[up] / found.sent_bytes[up].sum() == pytest.approx([0.25] * 4, rel=tolerance)
 

@@ -7,9 +7,10 @@ from typing import Any
 import click
 
 from suanwang.cli import failure
-from suanwang.cli.fabric_inputs import BALANCES, Inputs, measured, options
+from suanwang.cli.fabric_inputs import Inputs, measured, options
+from suanwang.cli.flags import NewFile
 from suanwang.cli.session import current, output_option
-from suanwang.cli.steer_flags import NewFile
+from suanwang.fabric.packet.settings import BALANCES
 
 COLUMNS = ("RUN", "MIN", "MEAN", "P50", "P99", "MAX", "UTILISATION", "DONE", "SECONDS")
 
@@ -80,7 +81,7 @@ def _together(found: list[tuple[Any, dict[str, Any]]]) -> dict[str, Any]:
 
 
 def _plot(path: str, times: dict[str, Any], utilisation: dict[str, float]) -> None:
-    from suanwang.cli.steer_inputs import write_whole
+    from suanwang.cli.output import write_whole
     from suanwang.fabric.figures import draw_distributions
 
     form = path.rpartition(".")[2].lower()

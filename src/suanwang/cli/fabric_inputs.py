@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from suanwang.fabric.packet.settings import CONGESTIONS, FULLS, RECOVERIES
 from suanwang.model.errors import INVALID, SuanwangError
 from suanwang.model.units import SIZE_UNITS, parse
 
@@ -24,7 +25,6 @@ if TYPE_CHECKING:
     from suanwang.fabric.traffic import Traffic
     from suanwang.fabric.trial import Outcome, Trial
 
-BALANCES = ("ecmp", "flowlet", "spray", "adaptive", "switch-adaptive", "fare")
 SECONDS_BETWEEN_LINES = 0.2
 BYTES_A_FLOW = 600
 """What a flow takes while it is made and simulated, without its packets."""
@@ -75,14 +75,16 @@ OPTIONS = (
     click.option("--permutation", type=SizeOption(), metavar="SIZE", help="everyone sends so much to someone else"),
     click.option("--all-to-all", type=SizeOption(), metavar="SIZE", help="everyone sends so much to everyone"),
     click.option("--incast", metavar="N:SIZE", help="so many send so much each to endpoint 0"),
+    click.option("--collective", metavar="KIND:SIZE[:ALGORITHM]",
+                 help="of all endpoints, as flows that wait for each other: all-reduce:64MB, all-to-all:1MB:direct"),
     click.option("--engine", type=click.Choice(("packet", "flow")), default="packet", show_default=True,
                  help="packet by packet, or max-min fair rates"),
-    click.option("--cc", type=click.Choice(("none", "sender")), default="sender", show_default=True,
+    click.option("--cc", type=click.Choice(CONGESTIONS), default="sender", show_default=True,
                  help="congestion control: the sender's (NSCC of Ultra Ethernet), or none"),
     click.option("--mtu", type=SizeOption(), default=4096, show_default=True, help="payload of a packet"),
-    click.option("--full", type=click.Choice(("trim", "drop", "pfc")), default="trim", show_default=True,
+    click.option("--full", type=click.Choice(FULLS), default="trim", show_default=True,
                  help="what a full queue does"),
-    click.option("--recovery", type=click.Choice(("selective", "go-back-n")), default="selective", show_default=True,
+    click.option("--recovery", type=click.Choice(RECOVERIES), default="selective", show_default=True,
                  help="what is sent again after a loss"),
     click.option("--loss", type=click.FloatRange(0, 1, max_open=True), default=0.0, help="chance that data is lost"),
     click.option("--queue", type=SizeOption(), help="of a switch's port [default: bandwidth times round trip]"),
@@ -129,6 +131,7 @@ class Inputs:
     permutation: int | None
     all_to_all: int | None
     incast: str | None
+    collective: str | None
     engine: str
     cc: str
     mtu: int
@@ -188,11 +191,13 @@ class Inputs:
 
         from suanwang.fabric import traffic
 
-        given = [self.cm, self.permutation, self.all_to_all, self.incast]
+        given = [self.cm, self.permutation, self.all_to_all, self.incast, self.collective]
         if sum(one is not None for one in given) != 1:
-            raise click.UsageError("say who sends: one of --cm, --permutation, --all-to-all, --incast")
+            raise click.UsageError("say who sends: one of --cm, --permutation, --all-to-all, --incast, --collective")
         if self.cm is not None:
             return self._matrix(design, network)
+        if self.collective is not None:
+            return self._unfolded(design), []
         if network.endpoints < 2:
             raise SuanwangError(INVALID, "a fabric of one endpoint has nobody to send to")
         if self.permutation is not None:
@@ -207,6 +212,26 @@ class Inputs:
         if not 1 <= int(count) < network.endpoints:
             raise click.UsageError(f"{count} endpoints can't send to another one of {network.endpoints}")
         return traffic.incast(network.endpoints, int(count), 0, SizeOption().convert(size, None, None)), []
+
+    def _unfolded(self, design: Design) -> Traffic:
+        """A collective of all endpoints of the network, as flows, by the quickest algorithm unless one is named."""
+        from suanwang.fabric.clos import Clos
+        from suanwang.fabric.collectives.cost import collective_time
+        from suanwang.fabric.collectives.group import FabricModel, Group
+        from suanwang.fabric.collectives.unfolding import unfold
+
+        kind, _, rest = str(self.collective).partition(":")
+        size, _, algorithm = rest.partition(":")
+        which: Any = self.network
+        part = design.part(which)
+        if not size:
+            raise click.UsageError("--collective takes KIND:SIZE, as in all-reduce:64MB")
+        if not isinstance(part, Clos):
+            raise SuanwangError(INVALID, "collectives are worked out on folded Clos networks", "give the flows: --cm")
+        each, group = SizeOption().convert(size, None, None), Group(part.endpoints, alone=True)
+        fabric = FabricModel(part)
+        quickest = collective_time(kind, each, group, fabric, algorithm or "auto", chunks=1).algorithm
+        return unfold(kind, each, group, fabric, quickest).traffic
 
     def _check_flows(self, flows: int) -> None:
         """Refuse more flows than fit the memory, before they are made."""

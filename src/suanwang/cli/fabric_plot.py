@@ -8,8 +8,8 @@ from typing import IO, TYPE_CHECKING, Any
 
 import click
 
+from suanwang.cli.flags import NewFile
 from suanwang.cli.session import current, output_option
-from suanwang.cli.steer_flags import NewFile
 
 if TYPE_CHECKING:
     from suanwang.fabric.cabling import Cable
@@ -192,7 +192,7 @@ def _write(to: str, what: str, pieces: Iterator[str]) -> dict[str, Any]:
 
 def _written(to: str, what: str, write: Callable[[IO[bytes]], object]) -> dict[str, Any]:
     """Write a file whole or not at all."""
-    from suanwang.cli.steer_inputs import progress, write_whole
+    from suanwang.cli.output import progress, write_whole
 
     with progress(f"writing {Path(to).name}"):
         write_whole(to, write, what)

@@ -9,9 +9,10 @@ import click
 from click.core import ParameterSource
 
 from suanwang.cli import failure
-from suanwang.cli.fabric_inputs import BALANCES, Inputs, measured, options
+from suanwang.cli.fabric_inputs import Inputs, measured, options
+from suanwang.cli.flags import NewFile
 from suanwang.cli.session import current, output_option
-from suanwang.cli.steer_flags import NewFile
+from suanwang.fabric.packet.settings import BALANCES
 
 K = TypeVar("K", int, str)
 
@@ -26,6 +27,7 @@ Examples:
   suanwang fabric simulate examples/fabric/small.yaml --permutation 1MB --balance ecmp --seed 3 -o json
   suanwang fabric simulate examples/fabric/small.yaml --permutation 4MB --fail leaf0-spine1@50us --seed 7
   suanwang fabric simulate examples/fabric/small.yaml --permutation 1MB --engine flow --degrade leaf0-spine1=0.1
+  suanwang fabric simulate examples/fabric/small.yaml --collective all-reduce:16MB:ring --balance fare
   suanwang fabric simulate examples/fabric/pod.yaml --workload examples/fabric/workloads/dense-405b.yaml
 FILE is a resource of kind Fabric, or a topology of htsim, SimAI, ns-3, containerlab or InfraGraph.
 Exit code 2 when flows were not done. What the engines do: docs/rooms/fabric.md"""
@@ -50,6 +52,7 @@ Exit code 2 when flows were not done. What the engines do: docs/rooms/fabric.md"
 @click.option("--peak", metavar="FLOPS", help="with Chakra traces: times operations without a duration, 989TFLOPS")
 @click.option("--memory-rate", metavar="RATE", help="with Chakra traces: the same of bytes, 3.35TB/s")
 @click.option("--flows", type=NewFile(".csv"), metavar="FILE", help="write each flow's times as CSV")
+@click.option("--save-cm", type=NewFile(".cm"), metavar="FILE", help="write the flows as htsim's matrix")
 @output_option
 def simulate(
     inputs: Inputs,
@@ -60,6 +63,7 @@ def simulate(
     peak: str | None,
     memory_rate: str | None,
     flows: str | None,
+    save_cm: str | None,
 ) -> None:
     """Carry flows through a fabric, packet by packet or as max-min fair rates; or time a training step on it."""
     _check_together(workload)
@@ -67,10 +71,16 @@ def simulate(
         _step(inputs, workload, slow, planes_lost, (peak, memory_rate))
         return
     trial = inputs.trial(inputs.design(), balance)
+    if save_cm is not None:
+        from suanwang.cli.output import write_whole
+        from suanwang.fabric.exchange.matrix_text import matrix_text
+
+        pieces = matrix_text(trial.network.endpoints, trial.traffic)
+        write_whole(save_cm, lambda file: [file.write(piece.encode()) for piece in pieces], "matrix")
     outcome, fields = measured(trial, f"{balance}, {inputs.engine} engine")
     told = {"engine": inputs.engine, "balance": balance, "seed": inputs.seed, **fields}
     if flows is not None:
-        from suanwang.cli.steer_inputs import write_whole
+        from suanwang.cli.output import write_whole
 
         lines = "".join(
             f"{a},{b},{size},{'' if t != t else f'{t:.3f}'}\n"
@@ -97,7 +107,7 @@ def _check_together(workload: str | None) -> None:
 def _step(
     inputs: Inputs, path: str, slow: tuple[str, ...], planes_lost: int, rates: tuple[str | None, str | None]
 ) -> None:
-    from suanwang.cli.steer_inputs import progress
+    from suanwang.cli.output import progress
     from suanwang.fabric.workload.chakra import Trace
     from suanwang.fabric.workload.description import flops, memory_rate
     from suanwang.fabric.workload.forms import StepOptions, read_workload, run_step

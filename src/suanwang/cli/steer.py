@@ -7,8 +7,9 @@ from typing import Any
 import click
 
 from suanwang.cli import failure
+from suanwang.cli.flags import NewFile
+from suanwang.cli.output import progress, write_whole
 from suanwang.cli.session import current, output_option
-from suanwang.cli.steer_flags import NewFile
 from suanwang.cli.steer_inputs import (
     FILE,
     METHODS,
@@ -16,10 +17,8 @@ from suanwang.cli.steer_inputs import (
     TOPOLOGY,
     Inputs,
     options,
-    progress,
     threads,
     with_failures,
-    write_whole,
 )
 from suanwang.model.errors import NOT_FOUND, SuanwangError
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -15,8 +14,9 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from suanwang.cli.flags import Amount, DurationOption
+from suanwang.cli.output import progress
 from suanwang.cli.session import note
-from suanwang.cli.steer_flags import Amount, DurationOption
 from suanwang.model.errors import SuanwangError
 
 if TYPE_CHECKING:
@@ -272,36 +272,6 @@ def one_demand(source: str, target: str, limits: str) -> bytes:
     stream = io.StringIO()
     csv.writer(stream).writerows([("source", "to", "rate", "class"), (source, target, 1, limits)])
     return stream.getvalue().encode()
-
-
-@contextmanager
-def progress(what: str) -> Iterator[Callable[[str], None]]:
-    """Says on a terminal what is being done, and takes it away again; silent elsewhere."""
-    live = sys.stderr.isatty()
-
-    def tell(text: str) -> None:
-        if live:
-            click.echo(f"\r\x1b[K{text} …", err=True, nl=False)
-
-    tell(what)
-    try:
-        yield tell
-    finally:
-        if live:
-            click.echo("\r\x1b[K", err=True, nl=False)
-
-
-def write_whole(path: str, write: Callable[[Any], object], what: str) -> None:
-    """Write a file so that it is there whole or not at all. Raises SYSTEM by the operating system's error."""
-    target = Path(path)
-    beside = target.with_name(f".{target.name}.{os.getpid()}")
-    try:
-        with beside.open("wb") as stream:
-            write(stream)
-        beside.replace(target)
-    finally:
-        beside.unlink(missing_ok=True)
-    note(f"{what} written to {path}")
 
 
 def with_failures(answer: Answer, failed: Bools | None) -> Answer:

@@ -60,7 +60,8 @@ def _clos(clos: Clos, chip: Chip) -> list[str]:
     factors = " x ".join(str(one.children) for one in reversed(clos.tiers))
     trees = f"{clos.trees:,} x " if clos.trees > 1 else ""
     lines.append(f"endpoints: {trees}{factors} = {clos.endpoints:,}, each with a port in every plane")
-    lines.append(f"switches: {clos.planes} planes x {clos.switches // clos.planes:,} = {clos.switches:,}")
+    planes = f"{clos.planes} plane{'s' if clos.planes > 1 else ''}"
+    lines.append(f"switches: {planes} x {clos.switches // clos.planes:,} = {clos.switches:,}")
     if clos.rails > 1:
         lines.append(_rails(clos))
     return lines

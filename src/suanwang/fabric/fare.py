@@ -27,7 +27,6 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from suanwang.fabric.clos import Clos
 from suanwang.fabric.network import Network
 from suanwang.fabric.routes import MOST_ENTRIES, Routes
 from suanwang.model.errors import INVALID, SuanwangError
@@ -38,9 +37,6 @@ Origin = Literal["leaf", "endpoint"]
 
 GREATEST = 2**62
 """The bandwidth with which a leaf announces a prefix."""
-TABLE = 128
-"""Members of a multipath group that weights may sum up to in a switch: it repeats a next hop as often as its weight
-says (Zhou et al.: "WCMP", EuroSys 2014). 128 and 256 are usual."""
 FRR_WEIGHTS = 100
 """FRR 8.4 puts a path's share into the kernel as a whole percentage, rounded down, at least 1."""
 
@@ -119,8 +115,8 @@ class FareRoutes:
         there = (target >= self.network.endpoints) & (rate > 0)
         return target[there], rate[there]
 
-    def routes(self, most: int | None = None) -> Routes:
-        """Sets of ports with weights, for the packet engine; `most` rounds the weights of a set to at most that sum."""
+    def routes(self) -> Routes:
+        """Sets of ports with weights, for engines."""
         from suanwang.fabric.fare_kernels import sets, split
 
         b, base = self.bundles, self.network.endpoints
@@ -132,7 +128,7 @@ class FareRoutes:
         rates = np.maximum(b.port_bps // unit, b.port_bps > 0)
         sums = np.add.reduceat(rates, b.port_first[:-1]) if len(rates) else rates
         through = np.maximum(bandwidth // unit, 1)
-        set_first, port, weight = split(first, hops, through, sums, b.port_first, b.port, rates, most or 0)
+        set_first, port, weight = split(first, hops, through, sums, b.port_first, b.port, rates)
         return Routes(self.group, table_of, set_first, port, weight, self._reach())
 
     def _reach(self) -> NDArray[np.float64] | None:
@@ -189,42 +185,11 @@ def path_bandwidth(
     return FareRoutes(network, group, bundles, advertised, kind, away, layers)
 
 
-def clos_path_bandwidth(clos: Clos) -> dict[tuple[int, int], int]:
-    """By coordinates, all links up: what a switch of tier t advertises for a block that it meets at tier m.
-
-    Key (t, m): m = t for what is below the switch; m > t for what its ancestors of tier m are the first to have below.
-    """
-    known = {(1, 1): GREATEST}
-    capacity = [tier.bundle * tier.rate_bps for tier in clos.tiers]
-    for tier in range(2, clos.height + 1):
-        known[tier, tier] = min(capacity[tier - 1], known[tier - 1, tier - 1])
-    for meeting in range(2, clos.height + 1):
-        for tier in range(meeting - 1, 0, -1):
-            through = min(capacity[tier], known[tier + 1, meeting])
-            known[tier, meeting] = clos.tiers[tier].parents * through
-    return known
-
-
 def reduced(bandwidth_bps: Sequence[int] | Integers) -> Integers:
     """Weights in proportion to bandwidths, without a common factor."""
     values = np.asarray(bandwidth_bps, np.int64)
     common = gcd(*(int(value) for value in values))
     return values // common if common else values
-
-
-def hardware_weights(weights: Sequence[int] | Integers, most: int = TABLE) -> Integers:
-    """What a switch makes of weights whose sum may be `most`: rounded by largest remainder, none to 0.
-
-    Raises:
-        SuanwangError: INVALID when there are more next hops than that.
-    """
-    from suanwang.fabric.fare_kernels import rounded
-
-    found = np.array(weights, np.int64)
-    if len(found) > most:
-        raise SuanwangError(INVALID, f"{len(found)} next hops do not fit a group of {most}", "use a larger group")
-    rounded(found, most)
-    return found
 
 
 def frr_weights(bandwidth_bps: Sequence[int] | Integers) -> Integers:

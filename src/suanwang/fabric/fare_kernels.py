@@ -8,6 +8,8 @@ from __future__ import annotations
 import numpy as np
 
 from suanwang.compiled import njit
+from suanwang.fabric.routes import ATTACHED as HANGS_HERE
+from suanwang.fabric.routes import UNREACHABLE
 
 NONE, ATTACHED, BELOW, ABOVE = 0, 1, 2, 3
 MOST_COMMON = 2**20
@@ -102,41 +104,6 @@ def _reduced(weights):  # type: ignore[no-untyped-def]
 
 
 @njit()
-def rounded(weights, most):  # type: ignore[no-untyped-def]
-    """Weights in place to a sum of at most `most`, none 0, by largest remainder; kept as they are if they fit."""
-    total = 0.0
-    for index in range(len(weights)):
-        total += weights[index]
-    if total <= most:
-        return
-    part = np.empty(len(weights), np.float64)
-    left = most
-    for index in range(len(weights)):
-        share = weights[index] * (most / total)
-        whole = max(np.int64(1), np.int64(share + 1e-9))
-        part[index] = share - whole
-        weights[index] = whole
-        left -= whole
-    # What is over goes to those that lost most; what the least ones took too much is taken from the greatest.
-    while left > 0:
-        index = int(np.argmax(part))
-        weights[index] += 1
-        part[index] -= 1
-        left -= 1
-    while left < 0:
-        index, least = -1, np.inf
-        for other in range(len(weights)):
-            if weights[other] > 1 and part[other] < least:
-                index, least = other, part[other]
-        if index < 0:
-            break
-        weights[index] -= 1
-        part[index] += 1
-        left += 1
-    _reduced(weights)
-
-
-@njit()
 def _next_hops(first, last, target, rate, base, kind, away, advertised, switch, bundles, bandwidths):  # type: ignore[no-untyped-def]  # fmt: skip
     """Bundles of a switch that lead to a group, with their path bandwidths; how many, and a hash of them."""
     count, mixed = 0, np.uint64(1469598103934665603)
@@ -174,7 +141,7 @@ def sets(first, middle, target, rate, base, layers, kind, away, advertised):  # 
         for group in range(groups):
             own = kind[group, switch]
             if own in (NONE, ATTACHED):
-                table[switch, group] = -2 if own == ATTACHED else -1
+                table[switch, group] = HANGS_HERE if own == ATTACHED else UNREACHABLE
                 continue
             lowest = middle[node] if layers and own == ABOVE else first[node]
             highest = middle[node] if layers and own == BELOW else first[node + 1]
@@ -212,7 +179,7 @@ def sets(first, middle, target, rate, base, layers, kind, away, advertised):  # 
 
 
 @njit()
-def split(set_first, bundles, bandwidths, rate, port_first, port, port_rate, most):  # type: ignore[no-untyped-def]
+def split(set_first, bundles, bandwidths, rate, port_first, port, port_rate):  # type: ignore[no-untyped-def]
     """Sets of ports with whole weights, from sets of bundles: a node's bandwidth is split over its parallel links."""
     length = 0
     for bundle in bundles:
@@ -238,7 +205,5 @@ def split(set_first, bundles, bandwidths, rate, port_first, port, port_rate, mos
                 used += 1
         if used > begin:
             _reduced(weights[begin:used])
-            if most:
-                rounded(weights[begin:used], most)
         first[number + 1] = used
     return first, ports[:used].copy(), weights[:used].copy()

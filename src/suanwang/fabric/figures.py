@@ -94,7 +94,7 @@ def _table(axes: Any, runs: Mapping[str, Floats], utilisation: Mapping[str, floa
         y = number + 0.36
         axes.plot([0.0, 0.055], [y, y], linewidth=3, solid_capstyle="butt", clip_on=False, **_style(number))
         axes.text(
-            0.075, y, name if len(name) <= 20 else f"{name[:19]}…", fontsize=9.5, color=INK, weight="bold", va="center"
+            0.075, y, name if len(name) <= 15 else f"{name[:14]}…", fontsize=9.5, color=INK, weight="bold", va="center"
         )
         values = (float(np.mean(times)), float(np.percentile(times, 99)), float(np.max(times)))
         for value, (_, at) in zip(values, columns, strict=False):

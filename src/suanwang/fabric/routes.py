@@ -7,6 +7,7 @@ stay small (544 switches and 256 groups for 61,440 accelerators). A Clos network
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -99,6 +100,19 @@ def shortest(network: Network, up: Bools | None = None) -> Routes:
         network.endpoints, network.first_port, network.target, alive, sample.astype(np.int64)
     )
     return Routes(group, table, first, port, np.ones(len(port), np.int64))
+
+
+Router = Callable[[Network, Bools, Integers], Routes]
+"""Routes of a network whose ports are up or not, and carry so many bit/s."""
+
+
+def router_for(balance: str) -> Router:
+    """Who makes routes for a policy: FARE weighs paths by bandwidth, all others take what is shortest."""
+    if balance == "fare":
+        from suanwang.fabric.fare import path_bandwidth  # which makes `Routes`
+
+        return lambda network, up, rate_bps: path_bandwidth(network, up, rate_bps).routes()
+    return lambda network, up, rate_bps: shortest(network, up)
 
 
 def unreachable(

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from suanwang.fabric.network import Network
 from suanwang.fabric.packet.engine import Change, Limits
 from suanwang.fabric.packet.settings import Settings
-from suanwang.fabric.routes import Routes, shortest
+from suanwang.fabric.routes import router_for
 from suanwang.fabric.traffic import Traffic
 from suanwang.model.errors import INVALID, SuanwangError
 
@@ -95,21 +95,11 @@ def run(trial: Trial, progress: Callable[[int, int], bool] | None = None) -> Out
     return (_by_packets if trial.engine == "packet" else _by_flows)(trial, progress)
 
 
-def router(balance: str) -> Callable[[Network, Bools, Integers], Routes]:
-    """Who makes routes for a policy: FARE weighs paths by bandwidth, all others take what is shortest."""
-    if balance == "fare":
-        from suanwang.fabric.fare import path_bandwidth
-
-        return lambda network, up, rate_bps: path_bandwidth(network, up, rate_bps).routes()
-    return lambda network, up, rate_bps: shortest(network, up)
-
-
 def _by_packets(trial: Trial, progress: Callable[[int, int], bool] | None) -> Outcome:
     from suanwang.fabric.packet.engine import simulate
 
     found = simulate(
-        trial.network, trial.traffic, trial.settings, trial.changes, trial.limits,
-        router(trial.settings.balance), progress,
+        trial.network, trial.traffic, trial.settings, trial.changes, trial.limits, progress
     )  # fmt: skip
     left = int((found.fct_ps < 0).sum())
     counted = ("retransmissions", "acks", "nacks", "trims", "drops", "losses", "marks", "timeouts", "pauses",
@@ -149,7 +139,7 @@ def _by_flows(trial: Trial, progress: Callable[[int, int], bool] | None) -> Outc
     count = -(-trial.traffic.size_bytes // settings.mtu_bytes)
     on_wire = replace(trial.traffic, size_bytes=trial.traffic.size_bytes + count * settings.header_bytes)
     found = simulate_flows(
-        network, router(settings.balance)(network, up, rate), on_wire,
+        network, router_for(settings.balance)(network, up, rate), on_wire,
         "ecmp" if settings.balance in ("ecmp", "flowlet") else "spray",
         seed=settings.seed, packet_bytes=settings.mtu_bytes + settings.header_bytes, up=up, rate_bps=rate,
     )  # fmt: skip

@@ -8,7 +8,6 @@ from typing import NoReturn
 
 from suanwang.fabric.exchange.listed import Imported
 from suanwang.fabric.exchange.words import begin
-from suanwang.fabric.network import Network
 from suanwang.topology.importing.published import refuse
 
 BEGINNING_BYTES = 65_536
@@ -88,8 +87,3 @@ def _unknown(path: Path | str, head: bytes, found: str | None) -> NoReturn:
     if b"->" in head and b"Connections" in head:
         refuse("this is a connection matrix, not a topology", "it is traffic: give it as --cm", str(path))
     refuse("the format is not known", "known are: " + "; ".join(FORMATS.values()), str(path))
-
-
-def read_network(path: Path | str) -> Network:
-    """The scale-out network in a file of any of `FORMATS`, as arrays; see `read_imported`."""
-    return read_imported(path).network()

@@ -14,7 +14,7 @@ from suanwang.fabric.packet.layout import MOST_PATIENCE
 from suanwang.fabric.packet.memory import Memory, addresses, follow, grow, packets_of, prepare, set_rates
 from suanwang.fabric.packet.result import PacketResult
 from suanwang.fabric.packet.settings import Settings
-from suanwang.fabric.routes import Routes, shortest, unreachable
+from suanwang.fabric.routes import Router, Routes, router_for, unreachable
 from suanwang.fabric.traffic import Traffic
 from suanwang.model.errors import INVALID, SuanwangError, code
 from suanwang.model.reading import TOO_LARGE
@@ -22,8 +22,6 @@ from suanwang.model.reading import TOO_LARGE
 DISCONNECTED = code("DISCONNECTED", "no path joins two endpoints that want to talk")
 
 Integers = NDArray[np.int64]
-Router = Callable[[Network, NDArray[np.bool_], Integers], Routes]
-"""Routes of a network whose ports are up or not, and carry so many bit/s."""
 Progress = Callable[[int, int], bool]
 
 SLICE_EVENTS = 500_000
@@ -58,30 +56,25 @@ class Limits:
     memory_bytes: int = 8 * 2**30
 
 
-def shortest_routes(network: Network, up: NDArray[np.bool_], rate_bps: Integers) -> Routes:
-    """The router of equal-cost policies: all shortest paths, whatever their rates."""
-    del rate_bps
-    return shortest(network, up)
-
-
 def simulate(
     network: Network,
     traffic: Traffic,
     settings: Settings | None = None,
     changes: Sequence[Change] = (),
     limits: Limits | None = None,
-    router: Router | None = None,
     progress: Progress | None = None,
+    router: Router | None = None,
 ) -> PacketResult:
     """Send the traffic through the network, packet by packet.
 
     Changes at time 0 are known to routing from the start. `progress(flows done, flows)` is called now and then; the run
-    stops when it returns False. Equal arguments give equal results.
+    stops when it returns False. `router` makes the routes in place of `router_for(settings.balance)`. Equal arguments
+    give equal results.
 
     Raises:
         SuanwangError: TOO_LARGE when memory would not do, DISCONNECTED when a flow has no path at the start.
     """
-    run = _Run(network, traffic, settings or Settings(), limits or Limits(), router or shortest_routes)
+    run = _Run(network, traffic, settings or Settings(), limits or Limits(), router)
     return run.all(sorted(changes, key=lambda change: change.at_ps), progress)
 
 
@@ -91,7 +84,7 @@ class _Run:
     traffic: Traffic
     settings: Settings
     limits: Limits
-    router: Router
+    router: Router | None
     rate: Integers = field(init=False)
     known: Integers = field(init=False)
     memory: Memory = field(init=False)
@@ -203,7 +196,8 @@ class _Run:
 
     def _routes(self) -> Routes:
         """What routing makes of the rates that it knows."""
-        return self.router(self.network, self._up(self.known), self.known)
+        find = self.router or router_for(self.settings.balance)
+        return find(self.network, self._up(self.known), self.known)
 
     def _change(self, when: int, change: Change) -> None:
         from suanwang.fabric.packet.loop_kernels import flush, wake

@@ -62,7 +62,7 @@ SWEPT, SWEPT_AT = 6, 7
 # A note on one packet that a flow sends: what both ends know, which lost packet is sent after it (bits 4-33), and which
 # packet was the i-th to arrive (bits 34-63), for which the note lends its place.
 THERE, KNOWN, FRESH, ON_ITS_WAY = 1, 2, 4, 8
-NOTE_BITS, NOTE_MASK = 30, (1 << 30) - 1
+NOTE_MASK = (1 << 30) - 1
 LOST_SHIFT, RECEIPT_SHIFT = 4, 34
 MOST_PACKETS = (1 << 29) - 1
 """Of one flow, so that a packet's number fits its place in a note."""
@@ -89,4 +89,3 @@ TURN_UNIT = 256
 NOTHING = 0
 """No address: the header is there."""
 NO_MORE = 1 << 62
-UNREACHABLE, ATTACHED = -1, -2

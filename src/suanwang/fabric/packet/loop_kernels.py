@@ -21,6 +21,7 @@ from suanwang.fabric.packet.ports_kernels import (
 )  # fmt: skip
 from suanwang.fabric.packet.receivers_kernels import receive
 from suanwang.fabric.packet.senders_kernels import hear, kick, on_timer, serve_endpoint
+from suanwang.fabric.routes import ATTACHED
 
 SPARE_PACKETS = 16
 """Rows that one event may need: pause frames, and a packet or two for each port of an endpoint."""
@@ -77,7 +78,7 @@ def _next_port(m, table, sets, turn, switch, node, packet):  # type: ignore[no-u
     entry = table[switch, group]
     if entry >= 0:
         return choose(m, sets, turn, entry, switch, group, packet)
-    if entry != at.ATTACHED:
+    if entry != ATTACHED:
         return 0
     # Of several cables to the endpoint, the one with the least to send.
     first = m[flow + (at.GOAL_PORT if forth else at.SOURCE_PORT)]

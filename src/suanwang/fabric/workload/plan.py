@@ -14,7 +14,6 @@ from itertools import accumulate
 from suanwang.fabric.collectives.group import Group
 from suanwang.fabric.workload.model import Model
 
-NETWORKED = ("tensor", "context", "expert", "data", "pipeline")
 """Kinds of parallelism that communicate; those of them that a job overlaps run beside computing."""
 
 
@@ -67,10 +66,6 @@ class Parallelism:
             "pipeline": (self.pipeline, self.stage_ranks),
         }
         return {name: Group(size, stride) for name, (size, stride) in sizes.items() if size > 1}
-
-    def stage_of(self, rank: int) -> int:
-        """The pipeline stage of a rank."""
-        return rank // self.stage_ranks
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""What the flags of `suanwang steer` may hold."""
+"""What flags may hold, beside what click knows."""
 
 from __future__ import annotations
 
