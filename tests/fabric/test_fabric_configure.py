@@ -406,14 +406,29 @@ def test_sonic_tables_refer_to_what_is_there(clos: Clos, options: Options) -> No
         for key in database["BGP_GLOBALS_AF_NETWORK"]:
             ip_network(key.split("|")[2])
         for fields in database.get("STATIC_ROUTE", {}).values():
-            assert len(fields["nexthop"].split(",")) == len(fields["ifname"].split(","))
-            assert set(fields["ifname"].split(",")) <= ports.keys()
+            if fields != {"blackhole": "true"}:
+                assert len(fields["nexthop"].split(",")) == len(fields["ifname"].split(","))
+                assert set(fields["ifname"].split(",")) <= ports.keys()
         for rows in database.values():
             for fields in rows.values():
                 for name, value in fields.items():
                     assert isinstance(value, list if name in LISTS else str)
                     assert name not in INTEGERS or value.isdigit()
                     assert name not in BOOLEANS or value in ("true", "false")
+
+
+@fabrics
+@choices
+def test_sonic_has_a_route_for_all_that_it_announces(clos: Clos, options: Options) -> None:
+    """Else FRR keeps it back: at start, frrcfgd's frr.conf has no word against `bgp network import-check`."""
+    plan = Plan(clos, options)
+    for switch in plan.switches():
+        database = config_db(plan, switch)
+        assert database["BGP_GLOBALS"]["default"]["network_import_check"] == "true"
+        places = [key.partition("|")[2] for table in ("INTERFACE", "LOOPBACK_INTERFACE") for key in database[table]]
+        routes = {ip_interface(place).network for place in places if place}
+        routes |= {ip_network(key.partition("|")[2]) for key in database.get("STATIC_ROUTE", {})}
+        assert {ip_network(key.split("|")[2]) for key in database["BGP_GLOBALS_AF_NETWORK"]} <= routes
 
 
 def as_yang(database: dict[str, dict[str, dict[str, Any]]]) -> dict[str, Any]:

@@ -110,17 +110,39 @@ def test_groups_are_endpoints_on_the_same_switches(network: Network, seed: int) 
 
 
 @settings(deadline=None, max_examples=100)
-@given(clos=small_clos(most=16))
-def test_fare_takes_the_shortest_ways_and_equal_weights_where_all_is_alike(clos: Clos) -> None:
+@given(clos=small_clos(most=16), share=st.sampled_from([0.0, 0.1, 0.4]), seed=st.integers(0, 2**31))
+def test_fare_takes_the_same_ways_and_equal_weights_where_all_is_alike(clos: Clos, share: float, seed: int) -> None:
     network = clos.network()
-    equal, fare = shortest(network), path_bandwidth(network).routes()
+    alive = np.random.default_rng(seed).random(network.ports) >= share
+    equal, fare = shortest(network, alive), path_bandwidth(network, alive).routes()
     for node in range(network.endpoints, network.nodes):
-        for endpoint in range(network.endpoints):
+        for endpoint in np.flatnonzero(equal.group >= 0):
             mine = equal.ports(network, node, endpoint)
             assert sorted(mine.tolist()) == sorted(fare.ports(network, node, endpoint).tolist())
             entry = int(fare.table[node - network.endpoints, fare.group[endpoint]])
-            if entry >= 0:
+            if entry >= 0 and share == 0:
                 assert len(set(fare.weight[fare.first[entry] : fare.first[entry + 1]].tolist())) == 1
+
+
+def test_no_way_leads_up_again() -> None:
+    """Leaf 2 has cables to both spines, but as in BGP by RFC 7938 it carries nothing for other leaves."""
+    network = Clos((Tier(1, 1, 100 * GBPS), Tier(3, 2, 100 * GBPS))).network()
+    assert network.layered
+    alive = np.ones(network.ports, np.bool_)
+    for leaf, spine in ((0, 1), (1, 0)):
+        alive[network.ports_between(network.node(f"leaf{leaf}"), network.node(f"spine{spine}"))] = False
+    for routes in (shortest(network, alive), path_bandwidth(network, alive).routes()):
+        assert unreachable(network, routes, np.array([0, 0, 2]), np.array([1, 2, 1]), alive).tolist() == [0]
+
+
+def test_where_tiers_are_no_layers_hops_decide() -> None:
+    """Three switches with endpoints in a row, others between them: the middle one's tier is the least, yet it carries."""
+    network = Network.build(
+        3, [0, 1, 2, 3, 4, 5, 6], [3, 5, 7, 4, 5, 6, 7], GBPS, 1000, [0, 0, 0, 1, 2, 1, 2, 1], list("abcdefgh")
+    )
+    assert not network.layered
+    for routes in (shortest(network), path_bandwidth(network).routes()):
+        assert not len(unreachable(network, routes, np.array([0, 0]), np.array([1, 2])))
 
 
 @settings(deadline=None, max_examples=40)

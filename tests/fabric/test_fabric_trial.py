@@ -13,7 +13,7 @@ from suanwang.fabric.failing import ports_of
 from suanwang.fabric.packet.engine import Change, Limits
 from suanwang.fabric.packet.settings import BALANCES, Balance, Settings
 from suanwang.fabric.traffic import Traffic, permutation
-from suanwang.fabric.trial import ENGINES, Engine, Outcome, Trial, run
+from suanwang.fabric.trial import ENGINES, PS_PER_US, Engine, Outcome, Trial, run
 from suanwang.model.errors import INVALID, SuanwangError
 
 GBPS = 10**9
@@ -79,7 +79,7 @@ def test_degraded_cables_weigh_less_under_fare(engine: Engine) -> None:
     assert shares["spray"] > 2 * shares["fare"]
 
 
-def test_progress_is_told_and_may_end_a_run() -> None:
+def test_progress_is_told() -> None:
     asked: list[tuple[int, int]] = []
 
     def tell(done: int, flows: int) -> bool:
@@ -89,6 +89,35 @@ def test_progress_is_told_and_may_end_a_run() -> None:
     found = run(Trial(NETWORK, MOVED), tell)
     assert asked == [(16, 16)]
     assert not found.unfinished
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_progress_may_end_a_run_and_what_was_done_is_there(engine: Engine) -> None:
+    rng = np.random.default_rng(1)
+    source, flows = rng.integers(16, size=20_000), 20_000
+    target = (source + rng.integers(1, 16, flows)) % 16
+    traffic = Traffic.build(16, source, target, rng.integers(1, MB, flows), start_ps=10**6 * np.arange(flows))
+    asked: list[int] = []
+
+    def tell(done: int, _flows: int) -> bool:
+        asked.append(done)
+        return done < 10
+
+    found = run(Trial(NETWORK, traffic, engine=engine), tell)
+    assert asked[-1] >= 10
+    assert len(found.done) == asked[-1] < flows
+    assert found.unfinished == f"{flows - asked[-1]:,} flows were not done when stopped"
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_time_is_up(engine: Engine) -> None:
+    """Of two flows over one cable, one is done; the other has sent what the time allowed."""
+    traffic = Traffic.build(16, [0, 0], [1, 1], [MB, 10 * MB])
+    found = run(Trial(NETWORK, traffic, engine=engine, limits=Limits(until_ps=400 * PS_PER_US)))
+    assert np.isnan(found.fct_us).tolist() == [False, True]
+    assert found.simulated_us == 400
+    assert found.unfinished == "1 flow was not done when time was up"
+    assert found.port_bytes[0] * 8 / 400e-6 == pytest.approx(NETWORK.rate_bps[0], rel=0.02)
 
 
 def test_utilisation_counts_per_byte() -> None:

@@ -1,19 +1,19 @@
 """FARE, fully adaptive routing Ethernet with BGP: how much bandwidth a path has, and weights from it.
 
-The rules (draft-xu-idr-fare, from version 08 on draft-ietf-idr-fare):
+The rules (draft-xu-idr-fare, now draft-ietf-idr-fare; docs/rooms/fabric.md says which of them could be read there):
 
 * A leaf announces its prefixes with the greatest path bandwidth.
 * The path bandwidth through a neighbour is the lesser of all parallel links to it together, and of what it advertises:
   it is counted for nodes, not for sessions or links.
 * Several neighbours on equally long paths are all used, in proportion to their path bandwidths. What is advertised
-  onward is their sum, as link bandwidths add up (draft-ietf-bess-ebgp-dmz, RFC 10005).
+  onward is their sum, as link bandwidths add up (draft-ietf-bess-ebgp-dmz, to which RFC 10005, 3.4, leaves it).
 * Parallel links to a neighbour share its weight.
 
 With planes, network interfaces take part: an endpoint weighs the leaves of its planes by the same rule, and may
 originate its own prefix, with the bandwidth of its links (`origin` "endpoint").
 
 Paths are those that BGP finds with the AS numbers of RFC 7938 (`configure/numbering.py`): up, then down, never up
-again. Where cables join switches of one tier (dragonfly), they are the shortest by hops.
+again. Where tiers are no layers (dragonfly; `Network.layered`), they are the shortest by hops.
 """
 
 from __future__ import annotations
@@ -117,12 +117,12 @@ class FareRoutes:
 
     def routes(self) -> Routes:
         """Sets of ports with weights, for engines."""
-        from suanwang.fabric.fare_kernels import sets, split
+        from suanwang.fabric.fare_kernels import next_hops, split
 
         b, base = self.bundles, self.network.endpoints
-        table_of, *found = sets(b.first, b.middle, b.target, b.rate_bps, base, self.layers, self.kind, self.away,
-                                self.advertised_bps)  # fmt: skip
-        first, hops, bandwidth = found
+        table_of, first, hops, bandwidth = next_hops(
+            b.first, b.middle, b.target, b.rate_bps, base, self.layers, self.kind, self.away, self.advertised_bps
+        )
         # In units, so that products of three of them stay whole.
         unit = self._unit
         rates = np.maximum(b.port_bps // unit, b.port_bps > 0)
@@ -166,8 +166,6 @@ def path_bandwidth(
     sources = np.repeat(np.arange(network.nodes), np.diff(bundles.first))
     if bool((sources[~inner] < base).any()):
         raise SuanwangError(INVALID, "an endpoint is joined with an endpoint", hint="put a switch between them")
-    between = inner & (sources >= base)
-    layers = not bool((network.tier[sources[between]] == network.tier[bundles.target[between]]).any())
     group, start, leaf, rate = _attached(network, bundles, origin)
     groups, switches = len(start) - 1, network.switches
     if groups * switches > MOST_ENTRIES // 4:
@@ -179,7 +177,7 @@ def path_bandwidth(
         )
     kind, away = np.zeros((groups, switches), np.int8), np.zeros((groups, switches), np.int16)
     advertised = np.zeros((groups, switches), np.int64)
-    order = np.argsort(network.tier[base:], kind="stable")
+    order, layers = np.argsort(network.tier[base:], kind="stable"), network.layered
     solve(bundles.first, bundles.middle, bundles.target, bundles.rate_bps, base, order, layers, start, leaf, rate, kind,
           away, advertised)  # fmt: skip
     return FareRoutes(network, group, bundles, advertised, kind, away, layers)

@@ -10,6 +10,7 @@ import numpy as np
 from suanwang.compiled import njit
 from suanwang.fabric.routes import ATTACHED as HANGS_HERE
 from suanwang.fabric.routes import UNREACHABLE
+from suanwang.fabric.sets_kernels import begin_switch, keep, no_sets
 
 NONE, ATTACHED, BELOW, ABOVE = 0, 1, 2, 3
 MOST_COMMON = 2**20
@@ -104,9 +105,9 @@ def _reduced(weights):  # type: ignore[no-untyped-def]
 
 
 @njit()
-def _next_hops(first, last, target, rate, base, kind, away, advertised, switch, bundles, bandwidths):  # type: ignore[no-untyped-def]  # fmt: skip
-    """Bundles of a switch that lead to a group, with their path bandwidths; how many, and a hash of them."""
-    count, mixed = 0, np.uint64(1469598103934665603)
+def _next_hops(first, last, target, rate, base, kind, away, advertised, switch, hops):  # type: ignore[no-untyped-def]
+    """Bundles of a switch that lead to a group, each with its path bandwidth; how many words that is."""
+    count = 0
     below = kind[switch] == BELOW
     for bundle in range(first, last):
         other = target[bundle] - base
@@ -114,29 +115,20 @@ def _next_hops(first, last, target, rate, base, kind, away, advertised, switch, 
             continue
         if below and kind[other] == ABOVE:
             continue
-        through = min(rate[bundle], advertised[other])
-        bundles[count], bandwidths[count] = bundle, through
-        mixed = (mixed ^ np.uint64(bundle)) * np.uint64(1099511628211)
-        mixed = (mixed ^ np.uint64(through)) * np.uint64(1099511628211)
-        count += 1
-    return count, np.int64((mixed ^ (mixed >> np.uint64(32))) & np.uint64(1023))
+        hops[count], hops[count + 1] = bundle, min(rate[bundle], advertised[other])
+        count += 2
+    return count
 
 
 @njit()
-def sets(first, middle, target, rate, base, layers, kind, away, advertised):  # type: ignore[no-untyped-def]
+def next_hops(first, middle, target, rate, base, layers, kind, away, advertised):  # type: ignore[no-untyped-def]
     """Sets of next hops of all switches and groups: bundles and path bandwidths; a switch's equal ones are one set."""
     groups, switches = kind.shape
-    table = np.full((switches, groups), -1, np.int32)
-    used, found, room = 0, 0, 1024
-    all_bundles, all_bandwidths = np.empty(room, np.int64), np.empty(room, np.int64)
-    firsts, chain = np.zeros(1025, np.int64), np.empty(1024, np.int64)
-    widest = 0
-    for node in range(base, base + switches):
-        widest = max(widest, first[node + 1] - first[node])
-    bundles, bandwidths = np.empty(widest, np.int64), np.empty(widest, np.int64)
-    buckets = np.empty(1024, np.int64)
+    table = np.empty((switches, groups), np.int32)
+    widest = np.diff(first[base:]).max() if switches else 0
+    sets, hops = no_sets(), np.empty(2 * widest, np.int64)
     for switch in range(switches):
-        buckets[:] = -1
+        begin_switch(sets)
         node = base + switch
         for group in range(groups):
             own = kind[group, switch]
@@ -145,37 +137,12 @@ def sets(first, middle, target, rate, base, layers, kind, away, advertised):  # 
                 continue
             lowest = middle[node] if layers and own == ABOVE else first[node]
             highest = middle[node] if layers and own == BELOW else first[node + 1]
-            count, place = _next_hops(lowest, highest, target, rate, base, kind[group], away[group], advertised[group],
-                                      switch, bundles, bandwidths)  # fmt: skip
-            at = buckets[place]
-            while at >= 0:
-                same = firsts[at + 1] - firsts[at] == count
-                for index in range(count if same else 0):
-                    here = firsts[at] + index
-                    if all_bundles[here] != bundles[index] or all_bandwidths[here] != bandwidths[index]:
-                        same = False
-                        break
-                if same:
-                    break
-                at = chain[at]
-            if at < 0:
-                if used + count > room:
-                    room = 2 * (room + count)
-                    all_bundles = np.concatenate((all_bundles[:used], np.empty(room - used, np.int64)))
-                    all_bandwidths = np.concatenate((all_bandwidths[:used], np.empty(room - used, np.int64)))
-                if found == len(chain):
-                    chain = np.concatenate((chain, np.empty(len(chain), np.int64)))
-                    firsts = np.concatenate((firsts, np.empty(len(chain), np.int64)))
-                all_bundles[used : used + count] = bundles[:count]
-                all_bandwidths[used : used + count] = bandwidths[:count]
-                at = found
-                found += 1
-                used += count
-                firsts[found] = used
-                chain[at] = buckets[place]
-                buckets[place] = at
-            table[switch, group] = at
-    return table, firsts[: found + 1].copy(), all_bundles[:used].copy(), all_bandwidths[:used].copy()
+            count = _next_hops(lowest, highest, target, rate, base, kind[group], away[group], advertised[group],
+                               switch, hops)  # fmt: skip
+            sets, number = keep(sets, hops, count)
+            table[switch, group] = number
+    found, used = sets.counts
+    return table, sets.first[: found + 1] // 2, sets.word[:used:2].copy(), sets.word[1:used:2].copy()
 
 
 @njit()

@@ -43,7 +43,7 @@ SWITCHES = {
     "UALink, 25 Tbit/s": (150_000, "UALink Consortium, Q&A on 200G 1.0, 2025: at most 150 ns with 400G ports"),
     "UALink, 50 Tbit/s": (200_000, "UALink Consortium, Q&A on 200G 1.0, 2025: below 200 ns with 400G ports"),
     "Ethernet, low latency": (250_000, "Broadcom Tomahawk Ultra, 2025: 250 ns at 51.2 Tbit/s"),
-    "Ethernet, scale-out": (600_000, "Tomahawk 5, trade press 2025: about 600 ns"),
+    "Ethernet, scale-out": (600_000, "Tomahawk 5, trade press 2025: about 600 ns (not confirmed)"),
 }
 """Switches for scale-up: latency from port to port, FEC and SerDes of the switch included."""
 

@@ -11,6 +11,9 @@ It is a list of parts, each with a byte for its type, one for its length, and a 
     7 local address      family, the address: a next hop on this link
     8 state version      4 bytes
 
+Parts, their order and what they hold are those of the authors' slides for the IDR interim of January 2022; of widths,
+the four bytes of a group are confirmed (Nokia's SR Linux models), the rest is from the draft as remembered.
+
 A part stays in one TLV of LLDP; where there are many, several TLVs hold them (`MOST_TLV_BYTES` each). Of a part that
 may be there once, the first counts.
 """

@@ -124,6 +124,26 @@ class Network:
         """The node of each name."""
         return {name: number for number, name in enumerate(self.names)}
 
+    @cached_property
+    def layered(self) -> bool:
+        """Whether tiers are layers: no cable joins switches of one tier, and while nothing has failed every endpoint
+        that can be reached at all can be reached up and then down, as in folded Clos networks.
+        """
+        from suanwang.fabric.routes import attachment
+        from suanwang.fabric.routes_kernels import distances
+
+        inner = (self.source >= self.endpoints) & (self.target >= self.endpoints)
+        if bool((self.tier[self.source[inner]] == self.tier[self.target[inner]]).any()):
+            return False
+        tier, sample = self.tier[self.endpoints :], attachment(self)[1]
+        order, alive = np.argsort(tier, kind="stable"), np.ones(self.ports, np.bool_)
+        leaves = np.unique(self.target[: self.first_port[self.endpoints]]) - self.endpoints
+        ways = (
+            distances(self.endpoints, self.first_port, self.target, alive, sample, tier, order, layered)[:, leaves] >= 0
+            for layered in (True, False)
+        )
+        return np.array_equal(*ways)
+
     def node(self, name: str) -> int:
         """The node of that name.
 

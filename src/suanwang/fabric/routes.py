@@ -80,7 +80,10 @@ def attachment(network: Network, up: Bools | None = None) -> tuple[Integers, Int
 
 
 def shortest(network: Network, up: Bools | None = None) -> Routes:
-    """All shortest paths by hops, over ports that are up in both directions; every port of a set has weight 1.
+    """All shortest paths over ports that are up in both directions; every port of a set has weight 1.
+
+    On layered networks (`Network.layered`) paths lead up, then down, and never up again: those that BGP finds with the
+    AS numbers of RFC 7938, so that after failures some pairs may have none. On others the fewest hops decide.
 
     Raises:
         SuanwangError: INVALID when the table would have more than `MOST_ENTRIES` entries.
@@ -96,9 +99,11 @@ def shortest(network: Network, up: Bools | None = None) -> Routes:
             hint="simulate a smaller part, or use the flow engine's classes",
         )
     alive = np.ones(network.ports, np.bool_) if up is None else up & up[network.peer]
+    tier = network.tier[network.endpoints :]
     table, first, port = next_hop_sets(
-        network.endpoints, network.first_port, network.target, alive, sample.astype(np.int64)
-    )
+        network.endpoints, network.first_port, network.target, alive, sample, tier, np.argsort(tier, kind="stable"),
+        network.layered,
+    )  # fmt: skip
     return Routes(group, table, first, port, np.ones(len(port), np.int64))
 
 

@@ -5,20 +5,19 @@ from __future__ import annotations
 import numpy as np
 
 from suanwang.compiled import njit
+from suanwang.fabric.routes import ATTACHED, UNREACHABLE
+from suanwang.fabric.sets_kernels import begin_switch, keep, no_sets
 
 
 @njit()
-def next_hop_sets(endpoints, first_port, target, alive, sample):  # type: ignore[no-untyped-def]
-    """The table of sets, and the sets; those of one switch that are alike are one set."""
-    nodes = len(first_port) - 1
-    switches, groups = nodes - endpoints, len(sample)
-    table = np.full((switches, groups), -1, np.int32)
-    distance = np.empty((groups, switches), np.int16)
+def distances(endpoints, first_port, target, alive, sample, tier, order, layered):  # type: ignore[no-untyped-def]
+    """Twice the hops from each switch to each group, plus 1 if the way begins upwards; -1 where there is none."""
+    groups, switches = len(sample), len(tier)
+    distance = np.full((groups, switches), -1, np.int16)
     queue = np.empty(switches, np.int64)
     for group in range(groups):
         near = distance[group]
-        near[:] = -1
-        head = tail = 0
+        tail = 0
         endpoint = sample[group]
         for port in range(first_port[endpoint], first_port[endpoint + 1]):
             leaf = target[port] - endpoints
@@ -26,74 +25,77 @@ def next_hop_sets(endpoints, first_port, target, alive, sample):  # type: ignore
                 near[leaf] = 0
                 queue[tail] = leaf
                 tail += 1
-        while head < tail:
-            switch = queue[head]
-            head += 1
-            for port in range(first_port[endpoints + switch], first_port[endpoints + switch + 1]):
-                other = target[port] - endpoints
-                if other >= 0 and alive[port] and near[other] < 0:
-                    near[other] = near[switch] + 1
-                    queue[tail] = other
-                    tail += 1
-    # At each switch: groups whose next hops are alike share a set, found by a hash and then compared.
-    capacity = 1024
-    ports = np.empty(capacity, np.int64)
-    firsts = np.empty(1024, np.int64)
-    sets = used = 0
-    buckets = np.empty(1024, np.int64)
-    chain = np.empty(1024, np.int64)
+        if layered:
+            for switch in order:
+                if near[switch] < 0:
+                    near[switch] = _nearest(endpoints, first_port, target, alive, tier, near, switch, False)
+            for switch in order[::-1]:
+                if near[switch] < 0:
+                    near[switch] = _nearest(endpoints, first_port, target, alive, tier, near, switch, True)
+        else:
+            _spread(endpoints, first_port, target, alive, near, queue, tail)
+    return distance
+
+
+@njit()
+def _nearest(endpoints, first_port, target, alive, tier, near, switch, upwards):  # type: ignore[no-untyped-def]
+    """A switch's distance over its neighbours below, whose ways lead down, or above."""
+    best = -1
+    for port in range(first_port[endpoints + switch], first_port[endpoints + switch + 1]):
+        other = target[port] - endpoints
+        if other < 0 or not alive[port] or near[other] < 0 or (tier[other] > tier[switch]) != upwards:
+            continue
+        away = (near[other] | 1) + 2 if upwards else near[other] + 2
+        if (upwards or near[other] & 1 == 0) and (best < 0 or away < best):
+            best = away
+    return best
+
+
+@njit()
+def _spread(endpoints, first_port, target, alive, near, queue, tail):  # type: ignore[no-untyped-def]
+    """Distances by hops alone, from the `tail` switches in the queue on."""
+    head = 0
+    while head < tail:
+        switch = queue[head]
+        head += 1
+        for port in range(first_port[endpoints + switch], first_port[endpoints + switch + 1]):
+            other = target[port] - endpoints
+            if other >= 0 and alive[port] and near[other] < 0:
+                near[other] = near[switch] + 2
+                queue[tail] = other
+                tail += 1
+
+
+@njit()
+def next_hop_sets(endpoints, first_port, target, alive, sample, tier, order, layered):  # type: ignore[no-untyped-def]
+    """The table of sets, and the sets; those of one switch that are alike are one set."""
+    switches, groups = len(tier), len(sample)
+    table = np.empty((switches, groups), np.int32)
+    distance = distances(endpoints, first_port, target, alive, sample, tier, order, layered)
+    widest = np.diff(first_port[endpoints:]).max() if switches else 0
+    sets, ports = no_sets(), np.empty(widest, np.int64)
     for switch in range(switches):
-        begin, end = first_port[endpoints + switch], first_port[endpoints + switch + 1]
-        buckets[:] = -1
+        begin_switch(sets)
         for group in range(groups):
             away = distance[group, switch]
             if away <= 0:
-                if away == 0:
-                    table[switch, group] = -2
+                table[switch, group] = ATTACHED if away == 0 else UNREACHABLE
                 continue
-            if used + end - begin > capacity:
-                capacity = 2 * (capacity + end - begin)
-                grown = np.empty(capacity, np.int64)
-                grown[:used] = ports[:used]
-                ports = grown
-            count, mixed = 0, np.uint64(1469598103934665603)
-            for port in range(begin, end):
+            count = 0
+            for port in range(first_port[endpoints + switch], first_port[endpoints + switch + 1]):
                 other = target[port] - endpoints
-                if other >= 0 and alive[port] and distance[group, other] == away - 1:
-                    ports[used + count] = port
+                if other < 0 or not alive[port]:
+                    continue
+                if layered and (tier[other] > tier[switch]) != (away & 1 == 1):
+                    continue
+                beyond = distance[group, other]
+                if beyond >= 0 and (beyond >> 1) + 1 == away >> 1 and (not layered or beyond & 1 <= away & 1):
+                    ports[count] = port
                     count += 1
-                    mixed = (mixed ^ np.uint64(port)) * np.uint64(1099511628211)
-            place = int((mixed ^ (mixed >> np.uint64(32))) & np.uint64(1023))
-            found = buckets[place]
-            while found >= 0:
-                same = (firsts[found + 1] if found + 1 < sets else used) - firsts[found] == count
-                if same:
-                    for index in range(count):
-                        if ports[firsts[found] + index] != ports[used + index]:
-                            same = False
-                            break
-                if same:
-                    break
-                found = chain[found]
-            if found < 0:
-                if sets + 1 >= len(firsts):
-                    more = np.empty(2 * len(firsts), np.int64)
-                    more[:sets] = firsts[:sets]
-                    firsts = more
-                    longer = np.empty(2 * len(chain), np.int64)
-                    longer[:sets] = chain[:sets]
-                    chain = longer
-                firsts[sets] = used
-                chain[sets] = buckets[place]
-                buckets[place] = sets
-                found = sets
-                sets += 1
-                used += count
-            table[switch, group] = found
-    first = np.empty(sets + 1, np.int64)
-    first[:sets] = firsts[:sets]
-    first[sets] = used
-    return table, first, ports[:used].copy()
+            sets, number = keep(sets, ports, count)
+            table[switch, group] = number
+    found, used = sets.counts
+    return table, sets.first[: found + 1].copy(), sets.word[:used].copy()
 
 
 @njit()

@@ -91,16 +91,24 @@ class Outcome:
 
 
 def run(trial: Trial, progress: Callable[[int, int], bool] | None = None) -> Outcome:
-    """Carry out a trial. `progress(done, flows)` is asked now and then by the packet engine whether to go on."""
-    return (_by_packets if trial.engine == "packet" else _by_flows)(trial, progress)
+    """Carry out a trial. `progress(done, flows)` is asked now and then whether to go on."""
+    stopped = False
+
+    def asked(done: int, flows: int) -> bool:
+        nonlocal stopped
+        stopped = progress is not None and not progress(done, flows)
+        return not stopped
+
+    outcome = (_by_packets if trial.engine == "packet" else _by_flows)(trial, asked)
+    if stopped and outcome.unfinished:
+        return replace(outcome, unfinished=_not_done(int(np.isnan(outcome.fct_us).sum()), " when stopped"))
+    return outcome
 
 
-def _by_packets(trial: Trial, progress: Callable[[int, int], bool] | None) -> Outcome:
+def _by_packets(trial: Trial, progress: Callable[[int, int], bool]) -> Outcome:
     from suanwang.fabric.packet.engine import simulate
 
-    found = simulate(
-        trial.network, trial.traffic, trial.settings, trial.changes, trial.limits, progress
-    )  # fmt: skip
+    found = simulate(trial.network, trial.traffic, trial.settings, trial.changes, trial.limits, progress)
     left = int((found.fct_ps < 0).sum())
     counted = ("retransmissions", "acks", "nacks", "trims", "drops", "losses", "marks", "timeouts", "pauses",
                "duplicates", "deepest_queue_bytes")  # fmt: skip
@@ -119,14 +127,17 @@ def _by_packets(trial: Trial, progress: Callable[[int, int], bool] | None) -> Ou
 def _left(count: int, now_ps: int, limits: Limits) -> str:
     """Why flows were not done."""
     if now_ps >= limits.until_ps:
-        return f"{count:,} flows were not done when time was up"
-    return f"{count:,} flows were not done: they have no way, wait for such, or nothing gets through any more"
+        return _not_done(count, " when time was up")
+    return _not_done(count, ": no way for them, or for what they wait for, or nothing gets through any more")
 
 
-def _by_flows(trial: Trial, progress: Callable[[int, int], bool] | None) -> Outcome:
+def _not_done(count: int, why: str) -> str:
+    return f"{count:,} {'flow was' if count == 1 else 'flows were'} not done{why}"
+
+
+def _by_flows(trial: Trial, progress: Callable[[int, int], bool]) -> Outcome:
     from suanwang.fabric.flow.engine import simulate_flows
 
-    del progress
     network, settings = trial.network, trial.settings
     rate = network.rate_bps.copy()
     for change in trial.changes:
@@ -142,6 +153,7 @@ def _by_flows(trial: Trial, progress: Callable[[int, int], bool] | None) -> Outc
         network, router_for(settings.balance)(network, up, rate), on_wire,
         "ecmp" if settings.balance in ("ecmp", "flowlet") else "spray",
         seed=settings.seed, packet_bytes=settings.mtu_bytes + settings.header_bytes, up=up, rate_bps=rate,
+        until_ps=trial.limits.until_ps, progress=progress,
     )  # fmt: skip
     left = len(found.unfinished)
     return Outcome(
@@ -150,7 +162,7 @@ def _by_flows(trial: Trial, progress: Callable[[int, int], bool] | None) -> Outc
         found.port_bytes,
         int(count.sum()),
         found.events,
-        float(found.finish_ps.max(initial=0)) / PS_PER_US,
+        found.now_ps / PS_PER_US,
         {"solves": found.solves},
-        f"{left:,} flows were not done: they have no way" if left else "",
+        _left(left, found.now_ps, trial.limits) if left else "",
     )

@@ -17,9 +17,9 @@ from suanwang.fabric.network import Network
 from suanwang.model.errors import INVALID, SuanwangError
 
 MOST_VALUE = 25_600
-"""FRR 8.4 takes `set extcommunity bandwidth` from 1 to 25600, in Mbit/s."""
+"""FRR before 10.1 takes `set extcommunity bandwidth` from 1 to 25600, in Mbit/s."""
 MOST_SUM = 34_000
-"""FRR 8.4 keeps a route's bandwidth, and the sum over its paths, as bytes/s in 32 bits: 34,359 Mbit/s."""
+"""FRR 8.4 keeps a route's bandwidth, and the sum that it advertises, as bytes/s in 32 bits: 34,359 Mbit/s."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,7 +4,9 @@ Tables and fields are those of SONiC's YANG models (sonic-buildimage, src/sonic-
 link bandwidth in route maps, so FARE's weights are left out. Checked against the models, and not on an image.
 
 frrcfgd leaves FRR's `bgp ebgp-requires-policy` on (RFC 8212), which exchanges no routes with external neighbours that
-have no policy: hence a route map that permits everything, both ways.
+have no policy: hence a route map that permits everything, both ways. At start it turns the database into a frr.conf
+that cannot say `no bgp network import-check`, so FRR announces only what it has a route for: hence a route to nowhere
+for the prefix of a switch's hosts, of which the ports have the parts.
 """
 
 from __future__ import annotations
@@ -50,7 +52,7 @@ def config_db(plan: Plan, switch: Switch) -> dict[str, Table]:
             f"Loopback0|{switch.loopback4}/32": {},
             f"Loopback0|{switch.loopback6}/128": {},
         },
-        "INTERFACE": _interfaces(switch, names),
+        "INTERFACE": _interfaces(plan, switch, names),
         **_static_routes(plan, switch, names),
         **_bgp(plan, switch, names),
     }
@@ -82,7 +84,7 @@ def _ports(switch: Switch) -> tuple[list[str], Table]:
     return names, table
 
 
-def _interfaces(switch: Switch, names: list[str]) -> Table:
+def _interfaces(plan: Plan, switch: Switch, names: list[str]) -> Table:
     table: Table = {}
     index = 0
     for port in switch.ports:
@@ -94,25 +96,25 @@ def _interfaces(switch: Switch, names: list[str]) -> Table:
             index += 1
         else:
             table[name] = {"ipv6_use_link_local_only": "enable"}
+            if plan.options.sessions == "pair":
+                table[f"{name}|{switch.link_local}/64"] = {}
     return table
 
 
 def _static_routes(plan: Plan, switch: Switch, names: list[str]) -> dict[str, Table]:
-    """With a session per pair of switches: the ways to the neighbours' loopbacks."""
-    if plan.options.sessions == "link":
-        return {}
-    for_links: Table = {}
-    for port in switch.ports:
-        if port.direction != "host":
-            for_links[f"{names[port.number]}|{switch.link_local}/64"] = {}
-    routes = {
-        f"default|{neighbour.loopback6}/128": {
-            "nexthop": ",".join(neighbour.link_local for _ in neighbour.ports),
-            "ifname": ",".join(names[port] for port in neighbour.ports),
+    """To nowhere what is announced for all hosts; with a session per pair, the ways to the neighbours' loopbacks."""
+    routes: Table = {}
+    if plan.options.announce == "leaf":
+        routes |= {f"default|{prefix}": {"blackhole": "true"} for prefix in switch.announced or ()}
+    if plan.options.sessions == "pair":
+        routes |= {
+            f"default|{neighbour.loopback6}/128": {
+                "nexthop": ",".join(neighbour.link_local for _ in neighbour.ports),
+                "ifname": ",".join(names[port] for port in neighbour.ports),
+            }
+            for neighbour in switch.neighbours
         }
-        for neighbour in switch.neighbours
-    }
-    return {"INTERFACE": {**_interfaces(switch, names), **for_links}, "STATIC_ROUTE": routes}
+    return {"STATIC_ROUTE": routes} if routes else {}
 
 
 def _bgp(plan: Plan, switch: Switch, names: list[str]) -> dict[str, Table]:
@@ -139,7 +141,7 @@ def _bgp(plan: Plan, switch: Switch, names: list[str]) -> dict[str, Table]:
                 "router_id": switch.loopback4,
                 "load_balance_mp_relax": "true",
                 "default_ipv4_unicast": "false",
-                "network_import_check": "false",
+                "network_import_check": "true",
                 "log_nbr_state_changes": "true",
             }
         },

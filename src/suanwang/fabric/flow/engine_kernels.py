@@ -1,24 +1,79 @@
-"""Compiled loops of `engine.py`."""
+"""Compiled loops of `engine.py`. Times in picoseconds, sizes in bits, capacity and limits in bits a picosecond."""
 
 from __future__ import annotations
 
-import numpy as np
+from typing import NamedTuple
 
-from suanwang.compiled import njit
+import numpy as np
+from numpy.typing import NDArray
+
+from suanwang.compiled import inlined, njit
 from suanwang.fabric.maxmin_kernels import sink
+
+Integers = NDArray[np.int64]
+Shorts = NDArray[np.int32]
+Floats = NDArray[np.float64]
 
 NEAR = 1e-9
 
+RUNNING, PENDING, DONE, SOLVES, EVENTS = range(5)
+"""Places in `Fluid.counts`: flows that send, events on the heap, flows that are done, solves and events so far."""
 
-@njit()
-def push(times, codes, size, time, code):  # type: ignore[no-untyped-def]
-    """Put an event on the heap, earliest first, then least code; returns the arrays, which may have grown."""
-    if size == len(times):
-        longer, more = np.empty(2 * size + 64), np.empty(2 * size + 64, np.int64)
-        longer[:size] = times[:size]
-        more[:size] = codes[:size]
-        times, codes = longer, more
-    place = size
+
+class Fluid(NamedTuple):
+    """Everything about flows on their way. Flow f uses `resource[first[f] : first[f + 1]]`, each a `fraction` of it.
+
+    `active` is a heap of the running flows by `due`, `times` and `codes` one of starts and arrivals (code: flow, or
+    flow + flows). Uses of one resource by running flows are a list: `head` of the resource, `after`, `before` of uses.
+    Flow f's rate is `held` by that resource, or by its own limit (-1). The last five are scratch.
+    """
+
+    first: Integers
+    resource: Shorts
+    fraction: Floats
+    owner: Shorts
+    capacity: Floats
+    weight: Floats
+    limit: Floats
+    begin: Floats
+    waits_for: Integers
+    fires: Integers
+    waiting: Integers
+    queue_first: Integers
+    queue: Integers
+    extra: Floats
+    started: Floats
+    sent: Floats
+    received: Floats
+    left: Floats
+    since: Floats
+    due: Floats
+    rate: Floats
+    old: Floats
+    held: Integers
+    inside: NDArray[np.bool_]
+    active: Integers
+    where: Integers
+    chosen: Integers
+    gone: Integers
+    times: Floats
+    codes: Integers
+    counts: Integers
+    head: Integers
+    after: Shorts
+    before: Shorts
+    mine: Integers
+    link: Shorts
+    touched: Integers
+    level: Floats
+    heap: Integers
+
+
+@inlined()
+def push(f, time, code):  # type: ignore[no-untyped-def]
+    """Put an event on the heap, earliest first, then least code. There is room: a flow has one event there at most."""
+    times, codes, place = f.times, f.codes, f.counts[PENDING]
+    f.counts[PENDING] += 1
     while place:
         above = (place - 1) >> 1
         if times[above] < time or (times[above] == time and codes[above] <= code):
@@ -26,13 +81,13 @@ def push(times, codes, size, time, code):  # type: ignore[no-untyped-def]
         times[place], codes[place] = times[above], codes[above]
         place = above
     times[place], codes[place] = time, code
-    return times, codes
 
 
-@njit()
-def drop(times, codes, size):  # type: ignore[no-untyped-def]
-    """Take the earliest event off a heap of `size`."""
-    size -= 1
+@inlined()
+def drop(f):  # type: ignore[no-untyped-def]
+    """Take the earliest event off the heap."""
+    f.counts[PENDING] -= 1
+    times, codes, size = f.times, f.codes, f.counts[PENDING]
     time, code = times[size], codes[size]
     place = 0
     while True:
@@ -86,11 +141,10 @@ def settle(active, where, due, running, place):  # type: ignore[no-untyped-def]
 
 
 @njit()
-def share_out(  # type: ignore[no-untyped-def]
-    chosen, count, first, resource, fraction, owner, capacity, weight, limit, inside, rate, held, head, after,
-    touched, mine, link, level, heap,
-):  # fmt: skip
+def share_out(f, count):  # type: ignore[no-untyped-def]
     """Max-min rates of `count` chosen flows in what the others leave; returns how many resources they use."""
+    chosen, first, resource, mine, link, touched = f.chosen, f.first, f.resource, f.mine, f.link, f.touched
+    weight, limit, rate, held, level, heap = f.weight, f.limit, f.rate, f.held, f.level, f.heap
     resources = 0
     for index in range(count):
         one = chosen[index]
@@ -106,7 +160,7 @@ def share_out(  # type: ignore[no-untyped-def]
     size = 0
     for index in range(resources):
         number = touched[index]
-        level[number] = _level(number, capacity, fraction, owner, weight, rate, held, inside, head, after)
+        level[number] = _level(f, number)
         heap[size] = number
         size += 1
     for place in range(size // 2 - 1, -1, -1):
@@ -127,7 +181,7 @@ def share_out(  # type: ignore[no-untyped-def]
             rate[one] = limit[one]
             left -= 1
             continue
-        now = _level(number, capacity, fraction, owner, weight, rate, held, inside, head, after)
+        now = _level(f, number)
         if now > level[number] * (1 + 1e-13) and now < np.inf:
             level[number] = now
             sink(heap, level, size, 0)
@@ -135,7 +189,7 @@ def share_out(  # type: ignore[no-untyped-def]
         if now < np.inf:
             entry = mine[number]
             while entry >= 0:
-                one = owner[entry]
+                one = f.owner[entry]
                 if held[one] == -2:
                     held[one] = number
                     rate[one] = min(now * weight[one], limit[one])
@@ -149,42 +203,43 @@ def share_out(  # type: ignore[no-untyped-def]
     return resources
 
 
-@njit()
-def _level(number, capacity, fraction, owner, weight, rate, held, inside, head, after):  # type: ignore[no-untyped-def]
+@inlined()
+def _level(f, number):  # type: ignore[no-untyped-def]
     """At which rate / weight of flows that still move a resource is full; infinite if none moves."""
     moving, taken = 0.0, 0.0
-    entry = head[number]
+    entry = f.head[number]
     while entry >= 0:
-        one = owner[entry]
-        if inside[one] and held[one] == -2:
-            moving += fraction[entry] * weight[one]
+        one = f.owner[entry]
+        if f.inside[one] and f.held[one] == -2:
+            moving += f.fraction[entry] * f.weight[one]
         else:
-            taken += fraction[entry] * rate[one]
-        entry = after[entry]
-    return max(0.0, capacity[number] - taken) / moving if moving > 0 else np.inf
+            taken += f.fraction[entry] * f.rate[one]
+        entry = f.after[entry]
+    return max(0.0, f.capacity[number] - taken) / moving if moving > 0 else np.inf
 
 
 @njit()
-def widen(chosen, count, touched, resources, fraction, owner, capacity, weight, inside, rate, held, head, after):  # type: ignore[no-untyped-def]
+def widen(f, count, resources):  # type: ignore[no-untyped-def]
     """Choose, too, the flows for which the new rates of the chosen ones are unfair; returns how many are chosen then.
 
     All is fair when every flow is at its limit or on a full resource on which none has more. Only flows that meet a
     chosen one can have lost that.
     """
+    chosen, inside, held, rate, weight, owner, after = f.chosen, f.inside, f.held, f.rate, f.weight, f.owner, f.after
     for index in range(resources):
-        number = touched[index]
+        number = f.touched[index]
         total, top, fixed = 0.0, 0.0, np.inf
-        entry = head[number]
+        entry = f.head[number]
         while entry >= 0:
             one = owner[entry]
-            total += fraction[entry] * rate[one]
+            total += f.fraction[entry] * rate[one]
             ratio = rate[one] / weight[one]
             top = max(top, ratio)
             if inside[one] and held[one] == number:
                 fixed = ratio
             entry = after[entry]
-        full = total >= capacity[number] * (1 - NEAR)
-        entry = head[number]
+        full = total >= f.capacity[number] * (1 - NEAR)
+        entry = f.head[number]
         while entry >= 0:
             one = owner[entry]
             if not inside[one]:
@@ -199,147 +254,171 @@ def widen(chosen, count, touched, resources, fraction, owner, capacity, weight, 
 
 
 @njit()
-def run(first, resource, fraction, capacity, weight, limit, bits, begin, waits, fires, needed, extra, most_events):  # type: ignore[no-untyped-def]
-    """All flows to their ends. Times in picoseconds, sizes in bits, capacity and limits in bits a picosecond.
+def begin(f):  # type: ignore[no-untyped-def]
+    """Note whose each use of a resource is, and the starts of flows that wait for nothing."""
+    for one in range(len(f.left)):
+        f.owner[f.first[one] : f.first[one + 1]] = one
+        if f.waits_for[one] < 0:
+            push(f, f.begin[one], np.int64(one))
 
-    Returns when each flow started, was sent whole and was received whole (-1: never), and how often rates were found.
+
+@njit()
+def advance(f, until, most_events):  # type: ignore[no-untyped-def]
+    """Go on until all is done, time is up or there were enough events; True if there is more to do.
+
+    What happens within a picosecond happens at once, however many events that are.
     """
-    flows, resources = len(bits), len(capacity)
-    owner = np.empty(len(resource), np.int32)
-    for one in range(flows):
-        owner[first[one] : first[one + 1]] = one
-    head, mine = np.full(resources, -1, np.int64), np.full(resources, -2, np.int64)
-    after, before = np.full(len(resource), -1, np.int32), np.full(len(resource), -1, np.int32)
-    link = np.empty(len(resource), np.int32)
-    touched, level, heap = np.empty(resources, np.int64), np.empty(resources), np.empty(resources, np.int64)
-    rate, held, inside = np.zeros(flows), np.full(flows, -1, np.int64), np.zeros(flows, np.bool_)
-    started, sent, received = np.full(flows, -1.0), np.full(flows, -1.0), np.full(flows, -1.0)
-    left, since, due = bits.copy(), np.zeros(flows), np.full(flows, np.inf)
-    chosen, gone = np.empty(flows, np.int64), np.empty(flows, np.int64)
-    old, active, where = np.zeros(flows), np.empty(flows, np.int64), np.full(flows, -1, np.int64)
-    waiting = needed.copy()
-    # Flows by the trigger that they wait for.
-    queue_first = np.zeros(len(needed) + 1, np.int64)
-    for one in range(flows):
-        if waits[one] >= 0:
-            queue_first[waits[one] + 1] += 1
-    queue_first = np.cumsum(queue_first)
-    queue, place = np.empty(queue_first[-1], np.int64), queue_first.copy()
-    times, codes, size = np.empty(flows + 64), np.empty(flows + 64, np.int64), 0
-    for one in range(flows):
-        if waits[one] >= 0:
-            queue[place[waits[one]]] = one
-            place[waits[one]] += 1
-        else:
-            times, codes = push(times, codes, size, begin[one], np.int64(one))
-            size += 1
-    running, rounds, events = 0, 0, 0
-    while events < most_events:
-        now = min(times[0] if size else np.inf, due[active[0]] if running else np.inf)
-        if now == np.inf:
-            break
-        count = leaving = 0
-        while True:
-            time = due[active[0]] if running else np.inf
-            start = size > 0 and (times[0] < time or (times[0] == time and codes[0] < flows))
-            if start:
-                time = times[0]
-            if time > now + 1.0:
-                break
-            events += 1
-            if not start:
-                one = active[0]
-                running -= 1
-                active[0] = active[running]
-                if running:
-                    lower(active, where, due, running, 0)
-                sent[one], due[one] = time, np.inf
-                gone[leaving] = one
-                leaving += 1
-                times, codes = push(times, codes, size, time + extra[one], flows + one)
-                size += 1
-                continue
-            code = codes[0]
-            drop(times, codes, size)
-            size -= 1
-            one = code % flows
-            if code < flows:
-                started[one], since[one] = time, time
-                if first[one + 1] == first[one]:
-                    continue  # no path: it never ends
-                chosen[count], inside[one] = one, True
-                count += 1
-                active[running] = one
-                running += 1
-                settle(active, where, due, running, running - 1)
-                for entry in range(first[one], first[one + 1]):
-                    number = resource[entry]
-                    after[entry], before[entry] = head[number], -1
-                    if head[number] >= 0:
-                        before[head[number]] = entry
-                    head[number] = entry
-            else:
-                received[one] = time
-                trigger = fires[one]
-                if trigger >= 0:
-                    waiting[trigger] -= 1
-                    if waiting[trigger] == 0:
-                        for index in range(queue_first[trigger], queue_first[trigger + 1]):
-                            times, codes = push(times, codes, size, time + begin[queue[index]], queue[index])
-                            size += 1
-        if count + leaving == 0:
+    enough = f.counts[EVENTS] + most_events
+    while f.counts[EVENTS] < enough:
+        now = next_time(f)
+        if now == np.inf or now > until:
+            return False
+        count, leaving = happen(f, now)
+        if count + leaving:
+            f.counts[SOLVES] += 1
+            count = depart(f, count, leaving)
+            count = find_rates(f, count)
+            set_due(f, now, count)
+    return True
+
+
+@inlined()
+def next_time(f):  # type: ignore[no-untyped-def]
+    """When the next thing happens; infinite when nothing will."""
+    pending = f.times[0] if f.counts[PENDING] else np.inf
+    return min(pending, f.due[f.active[0]]) if f.counts[RUNNING] else pending
+
+
+@inlined()
+def happen(f, now):  # type: ignore[no-untyped-def]
+    """Starts, ends and arrivals up to now; returns how many flows are chosen, as started, and how many are gone."""
+    flows, count, leaving = len(f.left), 0, 0
+    while True:
+        time = f.due[f.active[0]] if f.counts[RUNNING] else np.inf
+        pending = f.counts[PENDING] > 0 and (f.times[0] < time or (f.times[0] == time and f.codes[0] < flows))
+        if pending:
+            time = f.times[0]
+        if time > now + 1.0:
+            return count, leaving
+        f.counts[EVENTS] += 1
+        if not pending:
+            f.gone[leaving] = end_first(f, time)
+            leaving += 1
             continue
-        rounds += 1
-        for index in range(leaving):
-            one = gone[index]
-            for entry in range(first[one], first[one + 1]):
-                number = resource[entry]
-                if before[entry] >= 0:
-                    after[before[entry]] = after[entry]
-                else:
-                    head[number] = after[entry]
-                if after[entry] >= 0:
-                    before[after[entry]] = before[entry]
-        for index in range(leaving):
-            one = gone[index]
-            for entry in range(first[one], first[one + 1]):
-                other = head[resource[entry]]
-                while other >= 0:
-                    if held[owner[other]] == resource[entry] and not inside[owner[other]]:
-                        inside[owner[other]] = True
-                        chosen[count] = owner[other]
-                        count += 1
-                    other = after[other]
-        known, tries = 0, 0
-        while known < count:
-            tries += 1
-            if tries > 12 or (tries > 1 and 4 * count > running):  # one solve of all is less than several of most
-                for index in range(running):
-                    if not inside[active[index]]:
-                        inside[active[index]] = True
-                        chosen[count] = active[index]
-                        count += 1
-            for index in range(known, count):
-                old[chosen[index]] = rate[chosen[index]]
-            known = count
-            used = share_out(
-                chosen, count, first, resource, fraction, owner, capacity, weight, limit, inside, rate, held, head,
-                after, touched, mine, link, level, heap,
-            )  # fmt: skip
-            count = widen(
-                chosen, count, touched, used, fraction, owner, capacity, weight, inside, rate, held, head, after
-            )
-        most = 8 * count > running  # then one heap made anew is less than each flow moved in it
-        for index in range(count):
-            one = chosen[index]
-            inside[one] = False
-            if rate[one] != old[one] or due[one] == np.inf:
-                left[one] = max(0.0, left[one] - old[one] * (now - since[one]))
-                since[one] = now
-                due[one] = now + left[one] / rate[one] if rate[one] > 0 else np.inf
-                if not most:
-                    settle(active, where, due, running, where[one])
-        if most:
-            for index in range(running // 2 - 1, -1, -1):
-                lower(active, where, due, running, index)
-    return started, sent, received, rounds, events
+        code = f.codes[0]
+        drop(f)
+        if code >= flows:
+            arrive(f, code - flows, time)
+            continue
+        f.started[code], f.since[code] = time, time
+        if f.first[code + 1] > f.first[code]:  # without a path it never ends
+            f.chosen[count], f.inside[code] = code, True
+            count += 1
+            join(f, code)
+
+
+@inlined()
+def end_first(f, time):  # type: ignore[no-untyped-def]
+    """The running flow that is due first has sent its last bit."""
+    one = f.active[0]
+    f.counts[RUNNING] -= 1
+    running = f.counts[RUNNING]
+    f.active[0] = f.active[running]
+    if running:
+        lower(f.active, f.where, f.due, running, 0)
+    f.sent[one], f.due[one] = time, np.inf
+    push(f, time + f.extra[one], len(f.left) + one)
+    return one
+
+
+@inlined()
+def arrive(f, one, time):  # type: ignore[no-untyped-def]
+    """The last bit is there; flows that wait for it start, after their own delay."""
+    f.received[one] = time
+    f.counts[DONE] += 1
+    trigger = f.fires[one]
+    if trigger >= 0:
+        f.waiting[trigger] -= 1
+        if f.waiting[trigger] == 0:
+            for index in range(f.queue_first[trigger], f.queue_first[trigger + 1]):
+                push(f, time + f.begin[f.queue[index]], f.queue[index])
+
+
+@inlined()
+def join(f, one):  # type: ignore[no-untyped-def]
+    """A flow that started is among those running, and at its resources."""
+    running = f.counts[RUNNING]
+    f.active[running] = one
+    f.counts[RUNNING] += 1
+    settle(f.active, f.where, f.due, running + 1, running)
+    for entry in range(f.first[one], f.first[one + 1]):
+        number = f.resource[entry]
+        f.after[entry], f.before[entry] = f.head[number], -1
+        if f.head[number] >= 0:
+            f.before[f.head[number]] = entry
+        f.head[number] = entry
+
+
+@inlined()
+def depart(f, count, leaving):  # type: ignore[no-untyped-def]
+    """Flows that are gone leave their resources; those that were held back there are chosen."""
+    for index in range(leaving):
+        one = f.gone[index]
+        for entry in range(f.first[one], f.first[one + 1]):
+            if f.before[entry] >= 0:
+                f.after[f.before[entry]] = f.after[entry]
+            else:
+                f.head[f.resource[entry]] = f.after[entry]
+            if f.after[entry] >= 0:
+                f.before[f.after[entry]] = f.before[entry]
+    for index in range(leaving):
+        one = f.gone[index]
+        for entry in range(f.first[one], f.first[one + 1]):
+            number = f.resource[entry]
+            other = f.head[number]
+            while other >= 0:
+                if f.held[f.owner[other]] == number and not f.inside[f.owner[other]]:
+                    f.inside[f.owner[other]] = True
+                    f.chosen[count] = f.owner[other]
+                    count += 1
+                other = f.after[other]
+    return count
+
+
+@inlined()
+def find_rates(f, count):  # type: ignore[no-untyped-def]
+    """Rates of the chosen flows, and of those that these treat unfairly, until there are none; how many that were."""
+    known, tries, running = 0, 0, f.counts[RUNNING]
+    while known < count:
+        tries += 1
+        if tries > 12 or (tries > 1 and 4 * count > running):  # one solve of all is less than several of most
+            for index in range(running):
+                if not f.inside[f.active[index]]:
+                    f.inside[f.active[index]] = True
+                    f.chosen[count] = f.active[index]
+                    count += 1
+        for index in range(known, count):
+            f.old[f.chosen[index]] = f.rate[f.chosen[index]]
+        known = count
+        used = share_out(f, count)
+        count = widen(f, count, used)
+    return count
+
+
+@inlined()
+def set_due(f, now, count):  # type: ignore[no-untyped-def]
+    """When flows with new rates will have sent all."""
+    running = f.counts[RUNNING]
+    most = 8 * count > running  # then one heap made anew is less than each flow moved in it
+    for index in range(count):
+        one = f.chosen[index]
+        f.inside[one] = False
+        if f.rate[one] != f.old[one] or f.due[one] == np.inf:
+            f.left[one] = max(0.0, f.left[one] - f.old[one] * (now - f.since[one]))
+            f.since[one] = now
+            f.due[one] = now + f.left[one] / f.rate[one] if f.rate[one] > 0 else np.inf
+            if not most:
+                settle(f.active, f.where, f.due, running, f.where[one])
+    if most:
+        for index in range(running // 2 - 1, -1, -1):
+            lower(f.active, f.where, f.due, running, index)
