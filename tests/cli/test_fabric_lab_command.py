@@ -7,13 +7,23 @@ import os
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
 
+from suanwang.cli import fabric_lab
 from suanwang.cli.main import main
+from suanwang.fabric.clos import Clos, Tier
+from suanwang.fabric.configure.plan import Options
+from suanwang.fabric.neighbours import Comparison
+from suanwang.fabric.sessions import Discovery
 from suanwang.lab import namespaces
+from suanwang.lab.fabric_cabling import Survey
+from suanwang.lab.fabric_setting import Setting
+from suanwang.lab.fabric_trial import Outcome, Phase
+from suanwang.lab.fabric_weights import Match
 from suanwang.lab.state import LabDirectory
 
 SMALL = """apiVersion: suanwang/v1
@@ -34,6 +44,19 @@ def test_help_says_what_it_does() -> None:
     assert result.exit_code == 0
     for word in ("--cut", "--miscable", "--keep", "--output", "Examples", "NODE:PORT", "Needs root"):
         assert word in result.output.replace("\n  ", " ")
+
+
+def test_a_repair_after_which_nothing_passes_is_told() -> None:
+    setting = Setting(Clos((Tier(1, 1, 10**9), Tier(2, 2, 10**9))).network(), Options(bfd=False))
+    heard = Survey(0, 0, Comparison(0, (), (), ()), Discovery((), ()))
+    healed = Phase("heal spine0", (), Match(()), 12.0, 1, None, passing=False)
+    outcome = Outcome(setting, surveys=[heard], phases=[replace(healed, name="cut", passing=True), healed])
+    told = fabric_lab.fields(outcome)
+    assert [phase["passing"] for phase in told["phases"]] == [True, False]
+    assert not told["good"]
+    lines = fabric_lab.text(outcome).splitlines()
+    assert "heal spine0: packets do not pass in every plane again" in lines
+    assert sum("do not pass" in line for line in lines) == 1
 
 
 def test_it_needs_root() -> None:

@@ -153,6 +153,7 @@ def _phase(one: Phase) -> dict[str, Any]:
         "lost": loss.lost if loss else 0,
         "outage_ms": round(loss.outage_s * 1000, 1) if loss else 0.0,
         "received_by_plane": list(loss.by_plane) if loss else [],
+        "passing": one.passing,
         "wrong": [
             {"switch": pair.switch, "prefix": pair.prefix, "computed": pair.computed, "found": pair.found,
              "deviation": round(pair.deviation, 4)}
@@ -188,6 +189,7 @@ def text(outcome: Outcome) -> str:
     ]  # fmt: skip
     lines += ["", table(["step", *right], rows, right)]
     for one in outcome.phases:
+        lines += [] if one.passing else [f"{one.name}: packets do not pass in every plane again"]
         lines += [f"{one.name}: {pair}" for pair in one.match.wrong[:MOST_SHOWN]]
         if len(one.match.wrong) > MOST_SHOWN:
             lines.append(f"{one.name}: and {len(one.match.wrong) - MOST_SHOWN} more")
