@@ -13,8 +13,8 @@ from suanwang.fabric.building import build
 from suanwang.fabric.capability import CAPABILITY, admit_fabric
 from suanwang.fabric.clos import Clos
 from suanwang.fabric.derivations import derivation
-from suanwang.fabric.design import read_design
 from suanwang.fabric.kinds import FabricSpec
+from suanwang.fabric.opening import read_design
 from suanwang.fabric.presets import PRESETS
 from suanwang.model.errors import SuanwangError
 from suanwang.model.reading import read_text

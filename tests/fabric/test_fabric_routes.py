@@ -14,7 +14,7 @@ from suanwang.fabric import routes as module
 from suanwang.fabric.clos import Clos, Tier
 from suanwang.fabric.fare import path_bandwidth
 from suanwang.fabric.network import Network
-from suanwang.fabric.routes import attachment, shortest, unreachable
+from suanwang.fabric.routes import shortest, unreachable
 from suanwang.fabric.routes_kernels import rounds
 from suanwang.model.errors import INVALID, SuanwangError
 
@@ -95,7 +95,7 @@ def test_who_reaches_whom(network: Network) -> None:
 @given(network=networks(), seed=st.integers(0, 2**31))
 def test_groups_are_endpoints_on_the_same_switches(network: Network, seed: int) -> None:
     alive = np.random.default_rng(seed).random(network.ports) > 0.2
-    group, sample = attachment(network, alive)
+    group, sample = network.attachment(alive)
     leaves = []
     for endpoint in range(network.endpoints):
         ports = np.arange(network.first_port[endpoint], network.first_port[endpoint + 1])
@@ -136,7 +136,7 @@ def test_no_way_leads_up_again() -> None:
 
 
 def test_where_tiers_are_no_layers_hops_decide() -> None:
-    """Three switches with endpoints in a row, others between them: the middle one's tier is the least, yet it carries."""
+    """Three switches with endpoints in a row, others between them: the middle one, of the lowest tier, carries too."""
     network = Network.build(
         3, [0, 1, 2, 3, 4, 5, 6], [3, 5, 7, 4, 5, 6, 7], GBPS, 1000, [0, 0, 0, 1, 2, 1, 2, 1], list("abcdefgh")
     )

@@ -17,6 +17,7 @@ from numpy.typing import ArrayLike, NDArray
 from suanwang.model.errors import INVALID, NOT_FOUND, SuanwangError
 
 Integers = NDArray[np.int64]
+Bools = NDArray[np.bool_]
 
 MOST_PORTS = 2**31 - 1
 """Ports are numbered by 32 bits in the engines."""
@@ -124,18 +125,39 @@ class Network:
         """The node of each name."""
         return {name: number for number, name in enumerate(self.names)}
 
+    def attachment(self, up: Bools | None = None) -> tuple[Integers, Integers]:
+        """The group of each endpoint (-1: cut off), and one endpoint of each group.
+
+        Raises:
+            SuanwangError: INVALID when an endpoint is joined with another endpoint.
+        """
+        links = int(self.first_port[self.endpoints])
+        source, target = self.source[:links], self.target[:links]
+        if links and target.min() < self.endpoints:
+            raise SuanwangError(INVALID, "an endpoint is joined with an endpoint", hint="put a switch between them")
+        alive = np.ones(links, np.bool_) if up is None else up[:links] & up[self.peer[:links]]
+        most = int(np.diff(self.first_port[: self.endpoints + 1]).max(initial=1))
+        slots = np.arange(links) - self.first_port[source]
+        leaves = np.full((self.endpoints, most), -1, np.int64)
+        leaves[source[alive], slots[alive]] = target[alive]
+        leaves.sort(axis=1)
+        kinds, sample, group = np.unique(leaves, axis=0, return_index=True, return_inverse=True)
+        cut_off = (kinds < 0).all(axis=1)
+        number = np.cumsum(~cut_off) - 1
+        number[cut_off] = -1
+        return number[group.reshape(-1)], sample[~cut_off]
+
     @cached_property
     def layered(self) -> bool:
         """Whether tiers are layers: no cable joins switches of one tier, and while nothing has failed every endpoint
         that can be reached at all can be reached up and then down, as in folded Clos networks.
         """
-        from suanwang.fabric.routes import attachment
         from suanwang.fabric.routes_kernels import distances
 
         inner = (self.source >= self.endpoints) & (self.target >= self.endpoints)
         if bool((self.tier[self.source[inner]] == self.tier[self.target[inner]]).any()):
             return False
-        tier, sample = self.tier[self.endpoints :], attachment(self)[1]
+        tier, sample = self.tier[self.endpoints :], self.attachment()[1]
         order, alive = np.argsort(tier, kind="stable"), np.ones(self.ports, np.bool_)
         leaves = np.unique(self.target[: self.first_port[self.endpoints]]) - self.endpoints
         ways = (

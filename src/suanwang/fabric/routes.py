@@ -7,20 +7,18 @@ stay small (544 switches and 256 groups for 61,440 accelerators). A Clos network
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from suanwang.fabric.network import Network
+from suanwang.fabric.sets_kernels import ATTACHED, UNREACHABLE
 from suanwang.model.errors import INVALID, SuanwangError
 
 Integers = NDArray[np.int64]
 Bools = NDArray[np.bool_]
 
-UNREACHABLE = -1
-ATTACHED = -2
 MOST_ENTRIES = 2**30
 
 
@@ -56,29 +54,6 @@ class Routes:
         return self.port[self.first[entry] : self.first[entry + 1]] if entry >= 0 else np.empty(0, np.int64)
 
 
-def attachment(network: Network, up: Bools | None = None) -> tuple[Integers, Integers]:
-    """The group of each endpoint (-1: cut off), and one endpoint of each group.
-
-    Raises:
-        SuanwangError: INVALID when an endpoint is joined with another endpoint.
-    """
-    links = int(network.first_port[network.endpoints])
-    source, target = network.source[:links], network.target[:links]
-    if links and target.min() < network.endpoints:
-        raise SuanwangError(INVALID, "an endpoint is joined with an endpoint", hint="put a switch between them")
-    alive = np.ones(links, np.bool_) if up is None else up[:links] & up[network.peer[:links]]
-    most = int(np.diff(network.first_port[: network.endpoints + 1]).max(initial=1))
-    slots = np.arange(links) - network.first_port[source]
-    leaves = np.full((network.endpoints, most), -1, np.int64)
-    leaves[source[alive], slots[alive]] = target[alive]
-    leaves.sort(axis=1)
-    kinds, sample, group = np.unique(leaves, axis=0, return_index=True, return_inverse=True)
-    cut_off = (kinds < 0).all(axis=1)
-    number = np.cumsum(~cut_off) - 1
-    number[cut_off] = -1
-    return number[group.reshape(-1)], sample[~cut_off]
-
-
 def shortest(network: Network, up: Bools | None = None) -> Routes:
     """All shortest paths over ports that are up in both directions; every port of a set has weight 1.
 
@@ -90,7 +65,7 @@ def shortest(network: Network, up: Bools | None = None) -> Routes:
     """
     from suanwang.fabric.routes_kernels import next_hop_sets
 
-    group, sample = attachment(network, up)
+    group, sample = network.attachment(up)
     if network.switches * len(sample) > MOST_ENTRIES:
         raise SuanwangError(
             INVALID,
@@ -105,19 +80,6 @@ def shortest(network: Network, up: Bools | None = None) -> Routes:
         network.layered,
     )  # fmt: skip
     return Routes(group, table, first, port, np.ones(len(port), np.int64))
-
-
-Router = Callable[[Network, Bools, Integers], Routes]
-"""Routes of a network whose ports are up or not, and carry so many bit/s."""
-
-
-def router_for(balance: str) -> Router:
-    """Who makes routes for a policy: FARE weighs paths by bandwidth, all others take what is shortest."""
-    if balance == "fare":
-        from suanwang.fabric.fare import path_bandwidth  # which makes `Routes`
-
-        return lambda network, up, rate_bps: path_bandwidth(network, up, rate_bps).routes()
-    return lambda network, up, rate_bps: shortest(network, up)
 
 
 def unreachable(

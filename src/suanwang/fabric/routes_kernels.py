@@ -5,8 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from suanwang.compiled import njit
-from suanwang.fabric.routes import ATTACHED, UNREACHABLE
-from suanwang.fabric.sets_kernels import begin_switch, keep, no_sets
+from suanwang.fabric.sets_kernels import ATTACHED, UNREACHABLE, begin_switch, keep, no_sets
 
 
 @njit()

@@ -11,6 +11,8 @@ from suanwang.compiled import inlined, njit
 
 Integers = NDArray[np.int64]
 
+UNREACHABLE, ATTACHED = -1, -2
+"""In place of a set's number: there is no way, and what is sought hangs on the switch itself."""
 FOUND, USED = 0, 1
 """Places in `Sets.counts`: sets, and words in them."""
 

@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 
 from suanwang.fabric.maxmin import Usage, collapsed
 from suanwang.fabric.network import Network
-from suanwang.fabric.routes import ATTACHED, UNREACHABLE, Routes
+from suanwang.fabric.routes import Routes
+from suanwang.fabric.sets_kernels import ATTACHED, UNREACHABLE
 from suanwang.fabric.traffic import Traffic
 from suanwang.model.errors import INVALID, SuanwangError
 

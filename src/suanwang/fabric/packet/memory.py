@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 from suanwang.fabric.network import Network
 from suanwang.fabric.packet import layout as at
 from suanwang.fabric.packet.settings import BALANCES, CONGESTIONS, FULLS, RECOVERIES, Settings
-from suanwang.fabric.routes import ATTACHED, UNREACHABLE, Routes
+from suanwang.fabric.routes import Routes
+from suanwang.fabric.sets_kernels import ATTACHED, UNREACHABLE
 from suanwang.fabric.traffic import Traffic
 from suanwang.model.errors import INVALID, SuanwangError
 
