@@ -346,7 +346,7 @@ def test_what_is_no_topology_is_told(tmp_path: Path, body: bytes, words: str) ->
 
 
 def test_networks_need_endpoints_and_cables() -> None:
-    with pytest.raises(SuanwangError, match="1 endpoints and 1 links"):
+    with pytest.raises(SuanwangError, match="endpoints: 1, links: 1"):
         network_of(["a", "b"], [False, True], [0], [1], 1, 1)
     found, number = network_of(["s", "a", "b", "lonely"], [True, False, False, True], [0, 0], [1, 2], 1, 1)
     assert (found.tier.tolist(), number.tolist()) == ([0, 0, 1, 2], [2, 0, 1, 3])
@@ -387,11 +387,23 @@ def test_names_are_quoted_in_yaml() -> None:
         list(simai_text(pods.network(), 4, None, "H 20"))
 
 
-@pytest.mark.parametrize("label", [b"tier: 2000000000", b"tier: 0", b"tier: 8", b"plane: 64"])
+def test_what_containerlab_takes_for_labels_and_variables() -> None:
+    """Labels are texts; links between two ends have `vars` only, and files with labels there are read too."""
+    text = "".join(containerlab_text("lab", Clos((Tier(2, 1, 25 * 10**9, 700_000),)).network()))
+    document = yaml.safe_load(text)["topology"]
+    assert document["nodes"]["leaf0"]["labels"] == {"role": "router", "tier": "1", "plane": "0"}
+    assert [set(link) for link in document["links"]] == [{"endpoints", "vars"}] * 2
+    for body in (text, text.replace("vars:", "labels:")):
+        network = parse_containerlab(body.encode()).network()
+        assert set(network.rate_bps.tolist()) == {25 * 10**9}
+        assert set(network.latency_ps.tolist()) == {700_000}
+
+
+@pytest.mark.parametrize("label", [b"tier: 2000000000", b'tier: "0"', b"tier: 8", b'plane: "64"'])
 def test_labels_of_containerlab_have_limits(label: bytes) -> None:
     body = "".join(containerlab_text("lab", Clos((Tier(2, 1, 10**9),)).network())).encode()
     word = label.split(b":")[0]
-    before = b"tier: 1" if word == b"tier" else b"plane: 0"
+    before = b'tier: "1"' if word == b"tier" else b'plane: "0"'
     assert body.count(before) == 1
     with pytest.raises(SuanwangError, match=f"the {word.decode()} of leaf0 is") as caught:
         parse_containerlab(body.replace(before, label))
@@ -425,3 +437,109 @@ def test_a_pipe_is_read_once(tmp_path: Path) -> None:
         else:
             assert open_fabric(str(pipe)).accelerators == 15_360
         writer.join()
+
+
+def test_first_lines_of_ns3_datacenter_are_understood() -> None:
+    """The number of leaves comes before that of links, rates may follow, and rates have no unit."""
+    links = "0 3 25000000000.0 1us 0\n1 3 25000000000 1us 0\n2 3 25000000000 1us 0\n"
+    for head in ("4 1 1 3", "4 1 1 3 25000000000 100000000000"):
+        text = f"{head}\n3\n{links}"
+        assert recognise(text.encode()) == "ns3"
+        network = parse_ns3(text).network()
+        assert (network.endpoints, network.switches, set(network.rate_bps.tolist())) == (3, 1, {25 * 10**9})
+    with pytest.raises(SuanwangError, match="the number of leaves is 2"):
+        parse_ns3(f"4 1 2 3\n3\n{links}")
+
+
+def test_links_of_nodes_that_are_not_there_may_follow_the_last() -> None:
+    """As in HPCC's own example, whose simulator reads as many links as the first line says."""
+    assert same_wiring(parse_ns3(NS3 + "0 4 1Gbps 1us 0\n9 8 1Gbps 1us 0\n").network(), parse_ns3(NS3).network())
+    with pytest.raises(SuanwangError, match="3 links are announced, and more follow"):
+        parse_ns3(NS3 + "0 3 1000000000 1us 0\n")
+
+
+def test_labels_of_containerlab_are_inherited() -> None:
+    """A node's labels are its own, its group's, its kind's and the defaults'; values may be texts."""
+    body = b"""name: x
+topology:
+  defaults: {labels: {plane: 0}}
+  kinds: {linux: {image: alpine}, nokia_srlinux: {image: srl, labels: {tier: 5}}}
+  groups: {leaves: {kind: nokia_srlinux, labels: {tier: "1"}}}
+  nodes: {h1: {kind: linux}, h2: {kind: linux}, a: {group: leaves}, b: {kind: nokia_srlinux}}
+  links:
+    - endpoints: [h1:eth1, a:eth1]
+    - endpoints: [h2:eth1, a:eth2]
+    - endpoints: [a:eth3, b:eth3]
+"""
+    network = parse_containerlab(body).network()
+    assert network.tier.tolist() == [0, 0, 1, 5]
+    assert network.plane.tolist() == [-1, -1, 0, 0]
+    unused = body.replace(b'groups: {leaves: {kind: nokia_srlinux, labels: {tier: "1"}}}', b"groups: [1]")
+    assert parse_containerlab(unused.replace(b"{group: leaves}", b"{kind: nokia_srlinux}")).network().switches == 2
+
+
+@pytest.mark.parametrize(
+    ("link", "words"),
+    [
+        (b"{endpoints: [h1:e1, s:e1], labels: [fast]}", "the labels of a link are no mapping"),
+        (b"{endpoints: [h1:e1, s:e1], labels: {rate: 0Gbps}}", "a link at 0Gbps carries nothing"),
+    ],
+)
+def test_links_of_containerlab_are_checked(link: bytes, words: str) -> None:
+    nodes = b"{h1: {kind: linux}, h2: {kind: linux}, s: {kind: bridge}}"
+    body = b"name: x\ntopology:\n  nodes: %b\n  links:\n    - {endpoints: [h2:e1, s:e2]}\n    - %b\n" % (nodes, link)
+    with pytest.raises(SuanwangError, match=words) as caught:
+        parse_containerlab(body)
+    assert caught.value.place.line == 6
+
+
+def test_a_containerlab_file_with_one_host_says_what_hosts_are() -> None:
+    body = b"name: x\ntopology:\n  nodes: {h: {kind: linux}, s: {kind: bridge}}\n  links: [{endpoints: [h:e1, s:e1]}]\n"
+    with pytest.raises(SuanwangError, match=r"one node is a host(.|\n)*role: host"):
+        parse_containerlab(body)
+
+
+def infragraph(**changes: object) -> bytes:
+    document = {
+        "devices": [
+            {"name": "server", "components": [{"name": "nic", "choice": "nic", "count": 2}]},
+            {"name": "box", "components": [{"name": "port", "choice": "port", "count": 8}]},
+        ],
+        "instances": [{"name": "host", "device": "server"}, {"name": "sw", "device": "box"}],
+        "links": [{"name": "l", "physical": {"bandwidth": {"gigabits_per_second": 100}}}],
+        "edges": [edge("host[0]", "nic[0:2]", "sw[0]", "port[0:2]")],
+        **changes,
+    }
+    return json.dumps(document, indent=1).encode()
+
+
+def edge(one: str, part: str, other: str, slot: str) -> dict[str, object]:
+    ends = {"ep1": {"instance": one, "component": part}, "ep2": {"instance": other, "component": slot}}
+    return {**ends, "scheme": "one2one", "link": "l"}
+
+
+def test_a_cable_of_infragraph_from_a_switch_to_itself_is_left_out() -> None:
+    edges_ = [edge("sw[0]", "port[4]", "sw[0]", "port[5]"), edge("host[0]", "nic[0:2]", "sw[0]", "port[0:2]")]
+    assert same_wiring(parse_infragraph(infragraph(edges=edges_)).network(), parse_infragraph(infragraph()).network())
+    with pytest.raises(SuanwangError, match=r"host0\.nic1 is joined with itself"):
+        parse_infragraph(infragraph(edges=[edge("host[0]", "nic[1]", "host[0]", "nic[1]"), *edges_]))
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"edges": None, "connections": ["host.0.nic.0.l.sw.0.port.0"]}, "first drafts"),
+        ({"devices": [{"name": "server", "components": 5}]}, "the components of server are no list"),
+        ({"links": [{"name": "l", "physical": {"bandwidth": {"gigabits_per_second": 0}}}]}, "link l has no bandwidth"),
+    ],
+)
+def test_mistakes_in_infragraph_have_a_line(changes: dict[str, object], words: str) -> None:
+    with pytest.raises(SuanwangError, match=f"(.|\n)*{words}") as caught:
+        parse_infragraph(infragraph(**changes))
+    assert caught.value.place.line > 0
+
+
+def test_columns_of_a_cabling_list_may_stand_in_any_order(tmp_path: Path) -> None:
+    path = tmp_path / "cables.csv"
+    path.write_text("b_device, b_port,rate,A_Port,a_device\nleaf,e1,10Gbps,e1,h1\nleaf,e2,10Gbps,e1,h2\n")
+    assert read_imported(path).network().names == ["h1", "h2", "leaf"]

@@ -1,7 +1,7 @@
 """containerlab topology files (containerlab.dev/manual/topo-def-file) of fabrics, and back.
 
-containerlab has no rates or latencies: they are written as labels of links, and read from there where they are;
-`role`, `tier` and `plane` are labels of nodes. Interfaces are eth1, eth2 ..., as containerlab counts them from a node's
+containerlab has no rates or latencies: they are written as variables of links (`vars`), and read from there, or from
+labels of links, where they are; `role`, `tier` and `plane` are labels of nodes, which are texts. Interfaces are eth1, eth2 ..., as containerlab counts them from a node's
 first cable on. Management interfaces are off (`network-mode: none`).
 """
 
@@ -29,7 +29,7 @@ MOST_NODES = 20_000
 MOST_TIER, MOST_PLANE = 7, 63
 """Of the labels of switches."""
 DEFAULT_RATE_BPS = 10 * 10**9
-"""Of a link whose labels say none: what a veth pair is taken for."""
+"""Of a link that says none: what a veth pair is taken for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +67,8 @@ def containerlab_text(
     for node, title in enumerate(network.names):
         image, role = (host, "host") if node < network.endpoints else (switch, "router")
         yield f"    {yaml_word(title)}:\n      kind: {image.kind}\n      image: {yaml_word(image.name)}\n"
-        yield f"      labels: {{role: {role}, tier: {int(network.tier[node])}, plane: {int(network.plane[node])}}}\n"
+        tier, plane = int(network.tier[node]), int(network.plane[node])
+        yield f'      labels: {{role: {role}, tier: "{tier}", plane: "{plane}"}}\n'
         if found := binds(title):
             yield "      binds:\n" + "".join(f"        - {yaml_word(one)}\n" for one in found)
     yield "  links:\n"
@@ -78,7 +79,7 @@ def containerlab_text(
     ):  # fmt: skip
         ends = (f"{network.names[one]}:eth{port + 1}", f"{network.names[other]}:eth{far_port + 1}")
         yield f"    - endpoints: [{', '.join(map(yaml_word, ends))}]\n"
-        yield f"      labels: {{rate: {rate_text(rate)}, latency: {latency_text(latency)}}}\n"
+        yield f"      vars: {{rate: {rate_text(rate)}, latency: {latency_text(latency)}}}\n"
 
 
 def read_containerlab_fabric(path: Path | str) -> Imported:
@@ -95,12 +96,20 @@ def parse_containerlab(body: bytes, file: str = "") -> Imported:
     topology = read_text(body, file)[0]["topology"]
     names = [node.label for node in published.nodes]
     is_switch = np.array([node.roles != ("host",) for node in published.nodes])
-    labels = _links(topology, frozenset(names))
-    if is_switch.all():
-        refuse("no node is a host", "give the endpoints the label role: host", file, line_of(topology, ("nodes",)))
+    labels = _links(topology, frozenset(names), file)
+    if (hosts := len(names) - int(is_switch.sum())) < 2:
+        refuse(
+            f"{'one node is a host' if hosts else 'no node is a host'}, and a fabric has two at least",
+            "hosts are nodes of kind linux without a routing daemon; or give the endpoints the label role: host",
+            file, line_of(topology, ("nodes",)),
+        )  # fmt: skip
     rates, latencies = [], []
     for index, said in labels:
         rates.append(_said(said.get("rate"), RATE_UNITS, "10Gbps", DEFAULT_RATE_BPS, file, topology, index))
+        if rates[-1] < 1:
+            refuse(
+                f"a link at {said['rate']} carries nothing", "take it out", file, line_of(topology, ("links", index))
+            )
         latencies.append(_said(said.get("latency"), LATENCY_UNITS, "500ns", DEFAULT_LATENCY_PS, file, topology, index))
     network, _ = network_of(
         names,
@@ -116,8 +125,8 @@ def parse_containerlab(body: bytes, file: str = "") -> Imported:
     return Imported("containerlab", listed=network)
 
 
-def _links(topology: Any, names: frozenset[str]) -> list[tuple[int, dict[str, Any]]]:
-    """Place and labels of each link that joins two nodes, as `read_containerlab` keeps them."""
+def _links(topology: Any, names: frozenset[str], file: str) -> list[tuple[int, dict[str, Any]]]:
+    """Place of each link that joins two nodes, as `read_containerlab` keeps them, and its labels and variables."""
     found = []
     for index, link in enumerate(topology.get("links") or ()):
         ends = [
@@ -125,8 +134,13 @@ def _links(topology: Any, names: frozenset[str]) -> list[tuple[int, dict[str, An
         ]
         leaves = any(end in OUTSIDE and end not in names for end in ends)
         if link.get("type", "veth") == "veth" and not leaves:
-            said = link.get("labels")
-            found.append((index, said if isinstance(said, dict) else {}))
+            said: dict[str, Any] = {}
+            for part in ("labels", "vars"):
+                if not isinstance(more := link.get(part) or {}, dict):
+                    line = line_of(topology, ("links", index))
+                    refuse(f"the {part} of a link are no mapping", f"write {part}: {{rate: 100Gbps}}", file, line)
+                said |= more
+            found.append((index, said))
     return found
 
 
@@ -145,8 +159,7 @@ def _of_nodes(
     """A whole-number label of all switches; None where one lacks it. Raises BAD_TOPOLOGY out of range."""
     found: list[int] = []
     for name, switch in zip(names, is_switch.tolist(), strict=True):
-        said = (topology["nodes"][name] or {}).get("labels")
-        value = said.get(label) if isinstance(said, dict) else None
+        value = _label(topology, name, label)
         if not switch:
             found.append(of_hosts)
         elif type(value) is int and least <= value <= most:
@@ -157,3 +170,19 @@ def _of_nodes(
         else:
             return None
     return found
+
+
+def _label(topology: Any, name: str, label: str) -> Any:
+    """A label of a node: its own, its group's, its kind's or the default, as containerlab does it; digits as int."""
+    own, defaults = _mapping(topology["nodes"][name]), _mapping(topology.get("defaults"))
+    group = _mapping(_mapping(topology.get("groups")).get(str(own.get("group") or defaults.get("group"))))
+    kind = str(own.get("kind") or group.get("kind") or defaults.get("kind"))
+    for source in (own, group, _mapping(_mapping(topology.get("kinds")).get(kind)), defaults):
+        if (value := _mapping(source.get("labels")).get(label)) is not None:
+            digits = isinstance(value, str) and value.isascii() and value.isdigit() and len(value) < 10
+            return int(value) if digits else value
+    return None
+
+
+def _mapping(value: Any) -> dict[str, Any]:
+    return value if isinstance(value, dict) else {}
