@@ -2,7 +2,7 @@
 
 containerlab has no rates or latencies: they are written as variables of links (`vars`), and read from there, or from
 labels of links, where they are; `role`, `tier` and `plane` are labels of nodes, which are texts. Interfaces are eth1,
-eth2 ..., as containerlab counts them from a node's first cable on. Management interfaces are off (`network-mode: none`).
+eth2 ..., counted from a node's first cable on. Management interfaces are off (`network-mode: none`).
 """
 
 from __future__ import annotations
