@@ -324,3 +324,48 @@ def test_matrices_that_make_no_sense_are_refused(folder: Path, text: str, words:
     assert result.exit_code == 1, result.output
     assert words in result.output
     assert "DEFECT" not in result.output
+
+
+NS3 = "8 4 2 8\n4 5 6 7\n" + "".join(
+    f"{a} {b} {rate} 1us 0\n"
+    for a, b, rate in (
+        (0, 4, "25000000000.0"), (1, 4, "25Gbps"), (2, 5, "25Gbps"), (3, 5, "25Gbps"),
+        (4, 6, "40Gbps"), (4, 7, "40Gbps"), (5, 6, "40Gbps"), (5, 7, "40Gbps"),
+    )
+)  # fmt: skip
+SIMAI = "10 2 2 4 16 H100\n4 5 6 7 8 9\n" + "".join(
+    f"{a} {b} {rate} 0.0005ms 0\n"
+    for a, b, rate in (
+        (0, 4, "2880Gbps"), (1, 4, "2880Gbps"), (2, 5, "2880Gbps"), (3, 5, "2880Gbps"),
+        *((gpu, leaf, "200Gbps") for gpu in range(4) for leaf in (6, 7)),
+        (6, 8, "400Gbps"), (6, 8, "400Gbps"), (7, 9, "400Gbps"), (7, 9, "400Gbps"),
+    )
+)  # fmt: skip
+CONTAINERLAB = """name: lab
+topology:
+  kinds: {linux: {image: alpine}, nokia_srlinux: {image: srl}}
+  groups: {leaves: {kind: nokia_srlinux, labels: {tier: 1, plane: 0}}}
+  nodes: {h1: {}, h2: {}, h3: {}, leaf-1: {group: leaves}, leaf-2: {group: leaves}}
+  links:
+    - endpoints: [h1:eth1, leaf-1:e1-1]
+    - endpoints: [h2:eth1, leaf-1:e1-2]
+    - endpoints: [h3:eth1, leaf-2:e1-1]
+    - {type: veth, endpoints: [{node: leaf-1, interface: e1-9}, {node: leaf-2, interface: e1-9}]}
+    - {type: veth, endpoints: [{node: leaf-1, interface: e1-10}, {node: leaf-2, interface: e1-10}]}
+"""
+
+
+@pytest.mark.parametrize("engine", ["packet", "flow"])
+@pytest.mark.parametrize(
+    ("text", "endpoints", "link"),
+    [(NS3, 4, "switch4-switch6"), (SIMAI, 4, "gpu0-switch6"), (CONTAINERLAB, 3, "leaf-1-leaf-2#1")],
+)
+def test_topologies_of_others_carry_flows(folder: Path, text: str, endpoints: int, link: str, engine: str) -> None:
+    (folder / "theirs").write_bytes(b"\xef\xbb\xbf" + text.replace("\n", " \r\n").encode())
+    for balance in BALANCES:
+        common = ("--topo", "theirs", "--all-to-all", "100KB", "--engine", engine, "--balance", balance)
+        whole = told(*common)
+        assert whole["done"] == whole["flows"] == endpoints * (endpoints - 1)
+        cut = told(*common, "--fail", link, "--degrade", f"node:{'h1' if 'name' in text else 'gpu1'}=0.5")
+        assert cut["done"] == cut["flows"]
+        assert cut["fct_us"]["max"] > whole["fct_us"]["max"]

@@ -388,7 +388,7 @@ def test_hostile_numbers_are_refused() -> None:
         with pytest.raises(SuanwangError) as caught:
             parse_matrix(body % (start, size), 4)
         assert caught.value.place.line == 3
-    with pytest.raises(SuanwangError, match="does not say"):
+    with pytest.raises(SuanwangError, match="no flow in the file"):
         parse_matrix(b"", 4)
 
 
@@ -415,3 +415,16 @@ def test_every_switch_that_is_passed_counts_once(text: str, tmp_path: Path) -> N
                 for tier in range(top)
             ]
             assert 2 * sum(up) == 2 * sum(tier.latency_ps for tier in clos.tiers[:top]) + passed
+
+
+@pytest.mark.parametrize(
+    ("body", "words"),
+    [
+        (b"", "there is no flow in the file"),
+        (b"Nodes 4\nConnections 0\n", "there is no flow in the file"),
+        (b"1\n0 1 3 100 2000000 2\n", "ns-3's lists are not read"),
+    ],
+)
+def test_what_is_no_matrix_is_told(body: bytes, words: str) -> None:
+    with pytest.raises(SuanwangError, match=f"(.|\n)*{words}"):
+        parse_matrix(body, 4)

@@ -11,7 +11,8 @@ latency) and `edges` between components of instances, in slices:
 `one2one` pairs the two lists off, as far as the shorter goes; `many2many` joins each with each. A list goes through the
 instances first, and for each through its components. A device with a component of choice `xpu` or `nic` is a server,
 and each component of it that an edge joins is an endpoint; every instance of another device is a switch. Instances
-that no edge joins, and what is inside of devices, are no part of the network.
+that no edge joins, and what is inside of devices, are no part of the network; nor is a cable from a switch to itself
+(InfraGraph's De Bruijn blueprints have some), which carries nothing.
 """
 
 from __future__ import annotations
@@ -66,6 +67,7 @@ class _Reader:
         self.order = {name: place for place, name in enumerate(self.instances)}
         self.numbers: dict[Key, int] = {}
         self.names: list[str] = []
+        self.switches: set[int] = set()
         self.ends = 0
 
     def imported(self) -> Imported:
@@ -86,8 +88,10 @@ class _Reader:
                 self._refuse(path, f"more than {MOST_ENDS:,} cables", "describe a part of it")
             rate, latency = self._link(path, edge.get("link"))
             for x, y in zip(one, other, strict=False) if scheme == "one2one" else product(one, other):
-                if x == y:
+                if x == y and x not in self.switches:
                     self._refuse(path, f"{self.names[x]} is joined with itself", "an edge joins two devices")
+                if x == y:
+                    continue
                 a.append(x)
                 b.append(y)
                 rates.append(rate)
@@ -121,11 +125,11 @@ class _Reader:
             self._refuse(
                 ("instances", at), f"there is no device {device[:60]!r}", f"devices: {self._few(self.devices)}"
             )
-        parts = {
-            str(part.get("name")): (place, part)
-            for place, part in enumerate(self.devices[device][1].get("components") or ())
-            if isinstance(part, dict)
-        }
+        place, found = self.devices[device]
+        components = found.get("components") or []
+        if not isinstance(components, list):
+            self._refuse(("devices", place), f"the components of {device} are no list", "give each name and choice")
+        parts = {str(part.get("name")): (at, part) for at, part in enumerate(components) if isinstance(part, dict)}
         component, slots = self._slice((*path, "component"), end.get("component"))
         if component not in parts:
             self._refuse(
@@ -152,6 +156,8 @@ class _Reader:
         if (found := self.numbers.get(key)) is None:
             found = self.numbers[key] = len(self.names)
             self.names.append(name)
+            if key[2] < 0:
+                self.switches.add(found)
         return found
 
     def _slice(self, path: Path_, text: Any) -> tuple[str, tuple[str, ...]]:
@@ -185,6 +191,8 @@ class _Reader:
         for word, factor in _BANDWIDTH.items():
             if isinstance(bandwidth, dict) and bandwidth.get(word) is not None:
                 rate = self._scaled(("links", at), bandwidth[word], factor)
+                if rate < 1:
+                    self._refuse(("links", at), f"link {name} has no bandwidth", "give more than 0")
                 break
         else:
             self._refuse(("links", at), f"link {name} has no bandwidth in bits or bytes", "give gigabits_per_second")
@@ -211,9 +219,10 @@ class _Reader:
     def _list(self, field: str) -> list[Any]:
         value = self.document.get(field)
         if not isinstance(value, list) or not value:
-            self._refuse(
-                (field,), f"there is no list of {field}", "an infrastructure has devices, instances, links and edges"
-            )
+            hint = "an infrastructure has devices, instances, links and edges"
+            if "connections" in self.document:
+                hint += "; connections are of InfraGraph's first drafts"
+            self._refuse((field,), f"there is no list of {field}", hint)
         return value
 
     @staticmethod

@@ -76,7 +76,7 @@ def network_of(
     endpoints = int((~switches).sum())
     one, other = number[np.asarray(a, np.int64)], number[np.asarray(b, np.int64)]
     if endpoints < 2 or not len(one):
-        refuse(f"{endpoints} endpoints and {len(one)} links", "a fabric has two endpoints and a link at least", file)
+        refuse(f"endpoints: {endpoints}, links: {len(one)}", "a fabric has two endpoints and a link at least", file)
     sorted_names = [names[node] for node in order.tolist()]
     _check_names(sorted_names, file)
     _check_endpoints(sorted_names, endpoints, one, other, file)

@@ -133,6 +133,8 @@ def parse_matrix(body: bytes, endpoints: int, file: str = "", unit_ps: int = MIC
         begin = end
     draft.settle()
     table = np.concatenate([np.zeros((0, PASSED_OVER + 1), np.int64), *draft.tables])
+    if not len(table):
+        refuse("there is no flow in the file", "write a line for each, as in 0->3 start 0 size 1000000", file)
     _check_counts(draft, len(table), endpoints, file)
     _check_flows(table, endpoints, file)
     waits, fires, counts = _triggers(table, draft, file)
@@ -200,6 +202,8 @@ def _take(line: Line, draft: _Draft, unit_ps: int) -> None:
         if len(line.words) != 2:
             line.refuse(f"{first} has {len(line.words) - 1} values", f"write {first} and one number")
         draft.header[first] = line
+    elif first.isdigit():
+        line.refuse(f"{first[:40]!r} is not known here", "write a->b start 0 size 1000000; ns-3's lists are not read")
     else:
         line.unknown(first, ("Nodes", "Connections", "Triggers", "Failures", "a->b", "trigger", "failure"))
 
@@ -300,7 +304,11 @@ def _check_flows(table: Integers, endpoints: int, file: str) -> None:
         (table[:, SOURCE] >= endpoints, f"starts outside of the nodes 0 to {endpoints - 1}", "nodes count from 0"),
         (table[:, TARGET] >= endpoints, f"ends outside of the nodes 0 to {endpoints - 1}", "nodes count from 0"),
         (table[:, SOURCE] == table[:, TARGET], "goes to itself", "remove it; what stays on one node needs no network"),
-        (table[:, SIZE] < 1, "has no bytes", "remove it, or give it a size"),
+        (
+            table[:, SIZE] < 1,
+            "has no bytes",
+            "give it a size, or remove it; flows without end, htsim's size 0, are not simulated",
+        ),
     ):
         if bad.any():
             row = table[np.flatnonzero(bad)[0]]

@@ -5,8 +5,10 @@
     0 4 100Gbps 1us 0            then a line a link: both ends, rate, delay, share of packets lost
     ...
 
-It is read as a stream of words: where lines end means nothing, and what follows the last link is a remark. Rates are
-those of ns-3's DataRate (100Gbps, 40Gb/s, 12.5GB/s), delays those of its Time (1us, 0.001ms; without a unit, seconds).
+It is read as a stream of words: where lines end means nothing, and what follows the last link is a remark; links
+between these nodes are none. Rates are those of ns-3's DataRate (100Gbps, 40Gb/s, 12.5GB/s; without a unit, bit/s),
+delays those of its Time (1us, 0.001ms; without a unit, seconds). The first line of ns3-datacenter (PowerTCP, Reverie)
+is `6 2 1 5`, where the third number tells how many switches are leaves, and may end with two rates.
 """
 
 from __future__ import annotations
@@ -30,7 +32,7 @@ LARGEST_RATE_BPS = 10**18
 LONGEST_DELAY_PS = 10**15
 
 _DIGITS = re.compile(r"[0-9]{1,18}")
-_RATE = re.compile(r"([0-9]+(?:\.[0-9]+)?)(k|K|M|G|T)?(i)?(bps|b/s|bit/s|Bps|B/s)")
+_RATE = re.compile(r"([0-9]+(?:\.[0-9]+)?)(?:(k|K|M|G|T)?(i)?(bps|b/s|bit/s|Bps|B/s))?")
 _DELAY = re.compile(r"([0-9]+(?:\.[0-9]+)?(?:[eE]-?[0-9]{1,2})?)(s|ms|us|ns|ps|)")
 _DECIMAL = {None: 1, "k": 10**3, "K": 10**3, "M": 10**6, "G": 10**9, "T": 10**12}
 _BINARY = {None: 1, "k": 2**10, "K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
@@ -114,9 +116,19 @@ class LinkLines:
                 losses[loss] = self._loss(words, loss)
             self.a[number], self.b[number] = int(one), int(other)
             self.rate_bps[number], self.latency_ps[number], self.loss[number] = rates[rate], delays[delay], losses[loss]
-        rest = words.words[words.at : words.at + 3]
-        if len(rest) == 3 and _DIGITS.fullmatch(rest[0]) and _DIGITS.fullmatch(rest[1]) and _RATE.fullmatch(rest[2]):
+        if self._is_link(words.words[words.at : words.at + 5], nodes):
             words.refuse(f"{count:,} links are announced, and more follow", "correct the number of links", words.at)
+
+    @staticmethod
+    def _is_link(said: list[str], nodes: int) -> bool:
+        ends = [int(word) for word in said[:2] if _DIGITS.fullmatch(word)]
+        return (
+            len(said) == 5
+            and len(ends) == 2
+            and max(ends) < nodes
+            and _RATE.fullmatch(said[2]) is not None
+            and _DELAY.fullmatch(said[3]) is not None
+        )
 
     @staticmethod
     def _rate(words: Words, text: str) -> int:
@@ -124,7 +136,7 @@ class LinkLines:
         if match is None:
             words.refuse(f"{text[:40]!r} is no rate", "write it as in 100Gbps")
         number, prefix, binary, unit = match.groups()
-        value = Fraction(number) * (_BINARY if binary else _DECIMAL)[prefix] * (8 if unit[0] == "B" else 1)
+        value = Fraction(number) * (_BINARY if binary else _DECIMAL)[prefix] * (8 if unit and unit[0] == "B" else 1)
         if value.denominator != 1 or not 1 <= value <= LARGEST_RATE_BPS:
             words.refuse(f"{text} is no rate that a link can have", "give whole bit/s, from 1bps to 1000000Tbps")
         return int(value)
@@ -170,7 +182,11 @@ def parse_ns3(text: str, file: str = "") -> Imported:
     words = Words(text, file)
     nodes = words.whole("the number of nodes", MOST_NODES, 2)
     switches = words.whole("the number of switches", nodes)
+    head = len(text.lstrip().split("\n", 1)[0].split())
+    if head in (4, 6):
+        words.whole("the number of leaves", switches)
     count = words.whole("the number of links", MOST_LINKS, 1)
+    words.at += 2 if head == 6 else 0
     is_switch = np.zeros(nodes, bool)
     is_switch[words.nodes(switches, nodes, "switch")] = True
     found = LinkLines(words, count, nodes)

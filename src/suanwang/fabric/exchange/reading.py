@@ -19,7 +19,7 @@ FORMATS = {
     "ns3": "ns-3 topology.txt (first line of three numbers: nodes, switches, links)",
     "containerlab": "containerlab (YAML with topology: nodes: links:)",
     "infragraph": "InfraGraph (YAML or JSON with devices, instances, links and edges)",
-    "cabling": "cabling list (CSV that begins with a_device,a_port)",
+    "cabling": "cabling list (CSV with columns a_device,a_port,b_device,b_port)",
     "fabric": "Suanwang's own (YAML with kind: Fabric)",
 }
 
@@ -33,11 +33,11 @@ def recognise(body: bytes) -> str | None:
     first = said[0].split()
     if {"tiers", "nodes"} <= {line.split()[0].lower() for line in said[:100]}:
         return "htsim"
+    if len(first) in (3, 4, 6) and all(word.isdigit() for word in first):
+        return "ns3"
     if len(first) in (6, 7) and all(word.isdigit() for word in first[:5]):
         return "simai"
-    if len(first) == 3 and all(word.isdigit() for word in first):
-        return "ns3"
-    if said[0].replace(" ", "").lower().startswith("a_device,a_port"):
+    if {"a_device", "a_port"} <= {word.strip(' "').lower() for word in said[0].split(",")}:
         return "cabling"
     if re.search(r"""["']?kind["']?\s*:\s*["']?Fabric\b""", text):
         return "fabric"
