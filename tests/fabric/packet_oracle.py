@@ -52,6 +52,7 @@ class Port:
     flows: deque[Flow] = field(default_factory=deque)
     sent: int = 0
     small_in_turn: int = 0
+    swapped: bool = False
 
     def waiting(self) -> bool:
         return bool(self.small or self.data or self.flows)
@@ -278,6 +279,9 @@ class Oracle:
             self.drops += 1
         else:
             self.trims += 1
+            port.swapped = not port.swapped
+            if port.swapped and port.data and port.data[-1].size >= packet.size:
+                port.data[-1], packet = packet, port.data[-1]
             packet.kind, packet.size = "trimmed", self.settings.control_bytes
             self._queue_small(port, packet)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections import Counter
 from itertools import combinations
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -183,6 +184,13 @@ def test_a_cable_takes_its_share_of_the_ways_up(clos: Clos) -> None:
             if np.array_equal(served(network, alive, {node}) if tier > 1 else np.array([node]), below)
         ]
         assert domain.share == pytest.approx(1 / np.isin(network.source[ups], equal).sum())
+
+
+def test_what_an_endpoint_of_an_imported_network_sends(tmp_path: Path) -> None:
+    rows = "".join(f"gpu{n},e1,leaf,swp{n + 1},{rate}\n" for n, rate in enumerate(("100Gbps", "100Gbps", "400Gbps")))
+    (tmp_path / "list.csv").write_text("a_device,a_port,b_device,b_port,rate\n" + rows + "gpu0,e2,leaf,swp4,200Gbps\n")
+    (part,) = bill(build("list", FabricSpec.model_validate({"scaleOut": {"file": "list.csv"}}), tmp_path)).parts
+    assert part.endpoint_bps == 400 * 10**9
 
 
 def test_a_million_accelerators_take_no_time() -> None:

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from suanwang.fabric.clos import Clos, Tier
 from suanwang.fabric.collectives.cost import (
+    AS_GOOD,
     KINDS,
     FabricModel,
     Group,
@@ -96,7 +97,7 @@ CASES = [
     (THREE, Group(16, stride=4)),
     (THREE, Group(4, stride=16)),
 ]
-UNEVEN = {"tree": 0.16, "hierarchical-tree": 0.16, "ring": 0.2}
+UNEVEN = {"tree": 0.16, "hierarchical-tree": 0.05, "ring": 0.05}
 """Ranks of a tree run ahead of the rounds that costs count; rings of quick and slow links queue at the slow ones."""
 
 
@@ -145,7 +146,7 @@ def test_chunks_overlap_and_the_best_number_is_found() -> None:
             collective_time("all-reduce", size, group, RAILS, "hierarchical-ring", c).time_ps for c in (1, 4, 64)
         ]
         best = collective_time("all-reduce", size, group, RAILS, "hierarchical-ring").time_ps
-        assert best <= min(by_chunks)
+        assert best <= min(by_chunks) / AS_GOOD
     assert by_chunks[2] < by_chunks[0]
     # The flows of four chunks take no longer than the sum of stages, and no less than the busiest cable.
     flows = run(unfold("all-reduce", 2**22, group, RAILS, "hierarchical-ring", chunks=4), RAILS)
@@ -229,6 +230,7 @@ def test_explicit_members_are_the_same_group() -> None:
     assert Group(64).per_domain(8) == 8
     assert Group(8, stride=8).per_domain(8) == 1
     assert Group(3, first=6).per_domain(8) == 1
+    assert Group(2, first=4, stride=4).per_domain(8) == 1  # accelerators 4 and 8
 
 
 def test_efficiency_and_overhead() -> None:
@@ -290,20 +292,6 @@ def test_groups_that_domains_cut_count_too() -> None:
     alike = collective_time("all-reduce", 2**24, Group(6), RAILS)
     assert whole.time_ps < cut.time_ps <= alike.time_ps
     assert alike == collective_time("all-reduce", 2**24, Group(6, first=6), RAILS)
-
-
-@pytest.mark.parametrize("chunks", [4, 16])
-def test_chunks_of_a_long_buffer_as_flows(chunks: int) -> None:
-    """What the page says of chunks; where it is a megabyte, each chunk's latency counts more."""
-    for kind, algorithm, allowed in (
-        ("all-gather", "hierarchical-direct", 0.03),
-        ("reduce-scatter", "hierarchical-ring", 0.03),
-        ("all-to-all", "direct", 0.02),
-        ("all-reduce", "hierarchical-ring", 0.07),
-    ):
-        cost = collective_time(kind, 2**28, Group(64), RAILS, algorithm, chunks)
-        flows = run(unfold(kind, 2**28, Group(64), RAILS, algorithm, chunks), RAILS)
-        assert cost.time_ps == pytest.approx(float(flows.finish_ps.max()), rel=allowed)
 
 
 def test_bad_requests_are_refused() -> None:

@@ -122,6 +122,15 @@ def test_topology_files_are_read_beside_the_fabric(tmp_path: Path) -> None:
     assert bill(design).parts[0].cables == 16
 
 
+def test_faults_of_a_topology_file_are_placed_in_it(tmp_path: Path) -> None:
+    (tmp_path / "bad.topo").write_text("Nodes 8\nTiers 9\nPodsize 8\n")
+    (tmp_path / "fabric.yaml").write_text(HEAD + "  scaleOut: {file: bad.topo}\n")
+    with pytest.raises(SuanwangError) as caught:
+        read_design(tmp_path / "fabric.yaml")
+    assert caught.value.place.file.endswith("bad.topo")
+    assert caught.value.place.line == 2
+
+
 def test_supernodes_of_a_scale_out_network_are_counted() -> None:
     design = read_design(
         HEAD + "  {scaleUp: {tiers: [{children: 8, rate: 400Gbps}]}, scaleOut: {solve: {endpoints: 64}}}"

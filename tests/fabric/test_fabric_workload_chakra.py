@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gzip
 import json
+import os
 import struct
 from contextlib import suppress
 from pathlib import Path
@@ -15,8 +17,9 @@ from suanwang.fabric.clos import Clos, Tier
 from suanwang.fabric.collectives.group import Cost, FabricModel, Group
 from suanwang.fabric.collectives.routing import Routing
 from suanwang.fabric.workload import chakra
-from suanwang.fabric.workload.chakra import COLLECTIVES, NODE_TYPES, Trace, read_chakra, read_rank
+from suanwang.fabric.workload.chakra import Trace, read_chakra, read_rank
 from suanwang.fabric.workload.costs import StepOptions
+from suanwang.fabric.workload.nodes import COLLECTIVES, NODE_TYPES
 from suanwang.fabric.workload.replay import replay
 from suanwang.fabric.workload.result import StepResult
 from suanwang.fabric.workload.wire import fields, signed, varint, write_field, write_varint
@@ -145,7 +148,7 @@ def test_metadata_of_any_form_is_passed_over() -> None:
 @pytest.mark.parametrize(
     ("data", "message_", "hint"),
     [
-        (metadata() + node(1, "compute")[:-3], "byte 8: a message claims", "whole and not compressed"),
+        (metadata() + node(1, "compute")[:-3], "byte 8: a message claims", "Chakra trace"),
         (metadata() + message(write_field(3, 99)), "node 0 is of type 99", "Chakra trace"),
         (metadata() + node(1, "compute") + node(1, "compute"), "another node has this number", "at byte 9"),
         (metadata() + node(2, "compute", (1,)), "depends on node 1, which is not in the trace", "cut off"),
@@ -187,7 +190,157 @@ def test_groups_from_metadata_nodes() -> None:
     text = str([json.dumps([{"pg_name": "3", "ranks": [0, 2]}, {"pg_name": "0", "ranks": []}])])
     noted = message(write_field(1, 9) + write_field(3, 1) + write_field(8, write_field(1, text)))
     found = read_rank(0, "t", metadata() + noted + collective(1, group="3"), {})
-    assert found.groups == {"3": (0, 2)}
+    assert found.groups == {"3": (0, 2), "0": ()}
+
+
+def fixed(name: str, form: str, value: float, field: int) -> bytes:
+    """An attribute of a floating-point number."""
+    wire = 5 if form == "<f" else 1
+    return write_field(10, write_field(1, name) + write_varint(field << 3 | wire) + struct.pack(form, value))
+
+
+@pytest.mark.parametrize(("form", "field"), [("<f", 5), ("<d", 3)])
+def test_whole_numbers_written_as_fractions(form: str, field: int) -> None:
+    for value in (9.0, 2.5, float("nan"), -1.0):
+        body = node(1, "collective", comm_type=0)[1:] + fixed("comm_size", form, value, field)
+        data = metadata() + message(body)
+        if value == 9:
+            assert read_rank(0, "t", data, {}).nodes[0].size_bytes == 9
+            continue
+        with pytest.raises(SuanwangError, match="node 1: comm_size is"):
+            read_rank(0, "t", data, {})
+
+
+def truths(*values: bool) -> bytes:
+    """The attribute involved_dim: a list of truths."""
+    listed = write_field(1, bytes(values))
+    return write_field(10, write_field(1, "involved_dim") + write_field(28, listed))
+
+
+def test_dimensions_left_out_are_refused() -> None:
+    body = node(1, "collective", comm_type=0, comm_size=9)[1:]
+    assert read_rank(0, "t", metadata() + message(body + truths(True, True)), {}).nodes[0].size_bytes == 9
+    with pytest.raises(SuanwangError, match="involved_dim leaves out dimensions") as caught:
+        read_rank(0, "t", metadata() + message(body + truths(True, False)), {})
+    assert "pg_name" in caught.value.hint
+
+
+@pytest.mark.parametrize(
+    ("data", "message_"),
+    [
+        (node(1, "collective", comm_size=5), "node 1, a collective, has no comm_type"),
+        (node(1, "collective", comm_type=0), "node 1, a collective, has no comm_size"),
+        (node(1, "send", comm_dst=1), "node 1, a send, has no comm_size"),
+        (node(1, "collective", comm_type=0, comm_size=-1), "node 1: comm_size is '-1'"),
+    ],
+)
+def test_what_is_sent_must_be_said(data: bytes, message_: str) -> None:
+    with pytest.raises(SuanwangError, match=message_):
+        read_rank(0, "t", metadata() + data, {})
+    assert read_rank(0, "t", metadata() + node(1, "collective", comm_type=COLLECTIVES.index("barrier")), {}).nodes
+
+
+def test_the_call_of_a_collective_is_work_of_the_host() -> None:
+    """PyTorch's c10d::allreduce_ on the host, typed as a collective, beside the kernel that communicates."""
+    data = node(1, "collective", us=7, is_cpu_op=True)
+    data += node(2, "collective", (1,), comm_type=0, comm_size=5, is_cpu_op=False)
+    result = run(data, data)
+    assert (result.step_ps, result.collectives[0].count) == ((7 + 15) * US, 1)
+
+
+def control(number: int, after: tuple[int, ...] = (), callers: tuple[int, ...] = (), us: int = 1) -> bytes:
+    body = write_field(1, number) + write_field(3, 4) + write_field(7, us)
+    body += b"".join(write_field(4, one) for one in callers) + b"".join(write_field(5, one) for one in after)
+    return message(body)
+
+
+def test_control_dependencies_order_nodes_unless_they_can_not() -> None:
+    both = metadata() + control(1) + control(2, (), (1,))
+    assert [one.after for one in read_rank(0, "t", both, {}).nodes] == [(), (1,)]
+    without = read_rank(0, "t", metadata() + control(2, (), (1,)) + control(3, (2,), (7,)), {})
+    assert ([one.after for one in without.nodes], without.callers_left_out) == ([(), (2,)], 2)
+    stack = read_rank(0, "t", metadata() + control(1, (2,)) + control(2, (), (1,)), {})  # 1 calls 2 and ends after it
+    assert ([one.after for one in stack.nodes], stack.callers_left_out) == ([(2,), ()], 1)
+    assert "1 control dependencies are left out" in run(control(1, (2,)) + control(2, (), (1,))).text()
+    with pytest.raises(SuanwangError, match="depends on itself: 1 <- 2 <- 1"):
+        read_rank(0, "t", metadata() + control(1, (2,)) + control(2, (1,), (1,)), {})
+
+
+def test_schemas_of_old_are_refused() -> None:
+    third = message(
+        write_field(1, 7) + write_field(2, "n") + write_field(3, 4) + write_field(5, "[1, 2]")
+        + write_field(11, write_field(1, "num_ops") + write_field(2, 3) + write_field(7, 5))
+    )  # fmt: skip
+    first = message(
+        write_field(1, 7) + write_field(2, "n") + write_field(3, 6) + write_field(13, 1) + write_field(18, 9)
+    )
+    plain = message(write_field(1, 6) + write_field(2, "n") + write_field(3, 3) + write_field(7, 5))
+    for data in (third, first, metadata() + third, plain + first):
+        with pytest.raises(SuanwangError, match=r"schema before 0\.0\.4") as caught:
+            read_rank(0, "t", data, {})
+        assert "later Chakra" in caught.value.hint
+    storage = message(write_field(1, 7) + write_field(3, 8) + write_field(11, write_field(1, 1)))  # of May 2026
+    assert read_rank(0, "t", metadata() + storage, {}).nodes[0].kind == "storage"
+
+
+def test_compressed_traces(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = metadata() + collective(1)
+    for name, data in (
+        ("a.0.et", gzip.compress(whole)),
+        ("b.0.et.gz", gzip.compress(metadata()) + gzip.compress(collective(1))),
+    ):
+        (tmp_path / name).write_bytes(data)
+        assert len(read_chakra(tmp_path / name).ranks[0].nodes) == 1
+    for data, message_ in (
+        (gzip.compress(whole)[:-9], "cut off"), (chakra.GZIP + b"junk" * 9, "damaged"),
+        (gzip.compress(whole) + b"tail", "4 bytes behind"),
+    ):  # fmt: skip
+        (tmp_path / "a.0.et").write_bytes(data)
+        with pytest.raises(SuanwangError, match=message_):
+            read_chakra(tmp_path / "a.0.et")
+    monkeypatch.setattr(chakra, "LARGEST_FILE_BYTES", 10_000)
+    (tmp_path / "a.0.et").write_bytes(gzip.compress(bytes(10_001)))
+    with pytest.raises(SuanwangError, match="when unpacked"):
+        read_chakra(tmp_path / "a.0.et")
+
+
+def test_what_holds_no_trace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "a.0.et").write_bytes(b"")
+    with pytest.raises(SuanwangError, match="the trace has no nodes"):
+        read_chakra(tmp_path / "a.0.et")
+    os.mkfifo(tmp_path / "a.1.et")  # reading it would never end
+    with pytest.raises(SuanwangError, match="this is no file"):
+        read_chakra(tmp_path)
+    (tmp_path / "b.0.et").write_bytes(metadata() + node(1, "compute") * 9)
+    monkeypatch.setattr(chakra, "MOST_NODES", 5)
+    with pytest.raises(SuanwangError, match="10 nodes; at most 5"):  # with the metadata, before any is read
+        read_chakra(tmp_path / "b.0.et")
+
+
+def graph(tmp_path: Path, *nodes_: dict[str, object]) -> Path:
+    file = tmp_path / "job.0.json"
+    file.write_text(json.dumps({"workload_graph": nodes_}))
+    return file
+
+
+def test_traces_in_json(tmp_path: Path) -> None:
+    first = {"Id": 1, "NodeType": 4, "runtime": 6, "is_cpu_op": False, "data_deps": [], "ctrlDeps": [77]}
+    second = {"Id": 2, "Name": "sum", "NodeType": 7, "data_deps": [1], "comm_type": 0, "comm_size": 5, "pg_name": "3"}
+    read = read_chakra(graph(tmp_path, first, second))
+    assert (read.name, read.ranks[0].callers_left_out) == ("job", 1)
+    one, two = read.ranks[0].nodes
+    assert (one.duration_ps, two.after, two.collective, two.group) == (6 * US, (1,), "all-reduce", "3")
+    for changed, message_ in (
+        ({"Id": -1}, r"workload_graph\[0\]: Id is '-1'"), ({"runtime": "NaN"}, "runtime is 'NaN'"),
+        ({"data_deps": [1, "x"]}, "data_deps is no list of nodes"), ({"NodeType": True}, "NodeType is 'True'"),
+        ({"NodeType": 7}, "has no comm_type"), ({"data_deps": [4]}, "depends on node 4"),
+    ):  # fmt: skip
+        with pytest.raises(SuanwangError, match=message_):
+            read_chakra(graph(tmp_path, {**first, **changed}))
+    for text, message_ in (("[1", "no JSON"), ("[" * 100_000, "no JSON"), ("{}", "no list workload_graph")):
+        (tmp_path / "job.0.json").write_text(text)
+        with pytest.raises(SuanwangError, match=message_):
+            read_chakra(tmp_path / "job.0.json")
 
 
 # Doing it again
@@ -251,6 +404,42 @@ def test_one_rank_stands_for_all() -> None:
     assert "stands for all" in result.text()
 
 
+def test_ranks_that_do_the_same_are_replayed_once() -> None:
+    """As quick as one, and with the result of all; whoever differs is replayed with the others."""
+    data = metadata() + node(1, "compute", us=4) + collective(2, after=(1,), group="9") + collective(3, "all-gather")
+    one = read_rank(0, "t.0.et", data, {"9": (1, 0, 2)})
+    alike = tuple(chakra.replace(one, rank=rank) for rank in range(3))
+    unlike = tuple(read_rank(rank, f"t.{rank}.et", data, {"9": (1, 0, 2)}) for rank in range(3))
+    options = StepOptions(collective=alpha_beta)
+    found, other = (replay(Trace("t", ranks), Design(), options) for ranks in (alike, unlike))
+    assert (found.step_ps, found.accelerators, found.lines) == (other.step_ps, 3, other.lines)
+    assert [(use.kind, use.count, use.time_ps, use.members) for use in found.collectives] == [
+        (use.kind, use.count, use.time_ps, use.members) for use in other.collectives
+    ]
+    assert not found.notes
+    slowed = replay(Trace("t", alike), Design(), StepOptions(collective=alpha_beta, slow={1: 2.0}))
+    assert slowed.lines[0].exposed_ps > slowed.lines[1].exposed_ps
+
+
+def test_all_to_alls_take_as_long_as_their_largest() -> None:
+    """Tokens that go to experts: every rank has other numbers of them."""
+    ranks = [collective(1, "all-to-all", size) for size in (4, 20, 4)]
+    result = run(*ranks)
+    assert result.step_ps == 30 * US
+    assert "1 all-to-alls have members of different sizes" in result.text()
+    assert "different" not in run(*[collective(1, "all-to-all", 4)] * 3).text()
+
+
+def test_groups_without_ranks_are_all() -> None:
+    assert run(*[collective(1, group="5")] * 2, groups={"5": ()}).collectives[0].members == 2
+
+
+def test_the_host_does_not_hide_communication() -> None:
+    data = node(1, "compute", us=100, is_cpu_op=True) + collective(2, size=5)
+    result = run(data, data)
+    assert [(line.compute_ps, line.exposed_ps) for line in result.lines] == [(85 * US, 15 * US)] * 2
+
+
 def test_slow_accelerators_of_traces() -> None:
     data = node(1, "compute", us=4) + collective(2, after=(1,))
     assert run(data, slow={5: 2.0, 0: 1.5}).step_ps == (8 + 15) * US  # the one trace is that of the slowest of eight
@@ -266,9 +455,11 @@ def test_dependencies_are_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     (tmp_path / "job.0.et").write_bytes(whole)
     assert len(chakra.read_chakra(tmp_path).ranks) == 1
     (tmp_path / "job.1.et").write_bytes(whole)
+    assert len(chakra.read_chakra(tmp_path).ranks) == 2  # equal to the first, and read once
+    (tmp_path / "job.1.et").write_bytes(whole + node(3, "invalid"))
     with pytest.raises(SuanwangError, match="more than 5 dependencies"):
         chakra.read_chakra(tmp_path)
-    monkeypatch.setattr(chakra, "LONGEST_LIST_BYTES", 2)
+    monkeypatch.setattr("suanwang.fabric.workload.nodes.LONGEST_LIST_BYTES", 2)
     packed = message(write_field(1, 2) + write_field(3, 4) + write_field(5, bytes([1, 1, 1])))
     with pytest.raises(SuanwangError, match="node 2 depends on more than a trace may have"):
         read_rank(0, "t.0.et", metadata() + node(1, "compute") + packed, {})
@@ -291,8 +482,8 @@ def test_operations_and_bytes_take_time_where_rates_are_known() -> None:
         ((collective(1), collective(1, size=6)), "rank 1 does all-reduce of 6 bytes where rank 0, at node 1, does"),
         ((collective(1), collective(1, "broadcast")), "rank 1 does broadcast of 5 bytes"),
         ((node(1, "receive", comm_src=1), node(1, "compute")), "rank 1 sends rank 0 nothing with tag 0"),
-        ((node(1, "send", comm_dst=0), node(1, "compute")), "it sends from 0 to 0"),
-        ((node(1, "send", comm_dst=9), node(1, "compute")), "it sends from 0 to 9"),
+        ((node(1, "send", comm_dst=0, comm_size=1), node(1, "compute")), "it sends from 0 to 0"),
+        ((node(1, "send", comm_dst=9, comm_size=1), node(1, "compute")), "it sends from 0 to 9"),
         ((node(1, "receive", comm_dst=1, comm_src=1), node(1, "compute")), "it receives at 1 from 1"),
         ((collective(1, group="5"), node(1, "compute")), "no process group is called '5'"),
         ((collective(1, group="2"), node(1, "compute")), "rank 0 is not in its group 2"),

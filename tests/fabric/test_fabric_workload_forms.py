@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,7 @@ import pytest
 import yaml
 
 from suanwang.fabric.clos import Clos, Tier
-from suanwang.fabric.design import read_design
+from suanwang.fabric.opening import read_design
 from suanwang.fabric.workload.chakra import Trace
 from suanwang.fabric.workload.description import Described, TrainingStepSpec
 from suanwang.fabric.workload.forms import StepOptions, Workload, read_workload, run_step
@@ -58,6 +59,16 @@ def test_the_form_of_a_file(tmp_path: Path) -> None:
     (folder / "job.0.et").write_bytes(bytes([7, 10, 5]) + b"0.0.4" + bytes([4, 8, 1, 24, 4]))
     for path in (folder, folder / "job.0.et"):
         assert isinstance(read_workload(str(path)).source, Trace)
+    (tmp_path / "job.0.json").write_text('{"workload_graph": [{"Id": 1, "NodeType": 4, "runtime": 3}]}')
+    assert isinstance(read_workload(tmp_path / "job.0.json").source, Trace)
+    for head in ('{"schema": "1.0.2-chakra.0.0.4", "nodes": []}', '{"schemaVersion": 1, "traceEvents": []}'):
+        (tmp_path / "torch.json").write_text(head)
+        with pytest.raises(SuanwangError, match="a trace of PyTorch itself") as caught:
+            read_workload(tmp_path / "torch.json")
+        assert "chakra_converter" in caught.value.hint
+    os.mkfifo(tmp_path / "pipe.txt")
+    with pytest.raises(SuanwangError, match="this is no file"):
+        read_workload(tmp_path / "pipe.txt")
     for path in (description(tmp_path), text, folder):
         result = run_step(read_workload(path), Design())
         assert result.fields()["accelerators"] == 64
@@ -189,3 +200,44 @@ def test_the_moe_example_on_a_small_design() -> None:
     assert found["moe-dispatch", "expert"].members == 64
     assert 2 * found["moe-dispatch", "expert"].size_bytes == found["moe-combine", "expert"].size_bytes
     assert 0 < result.utilisation < 1
+
+
+class Selene:
+    """A100 in servers of eight: NVLink 300 GB/s each way, InfiniBand 200 Gbit/s, nothing oversubscribed."""
+
+    scale_out = Clos((Tier(256, 1, 200 * 10**9, 500_000), Tier(16, 256, 200 * 10**9, 500_000)))
+    scale_up = Clos((Tier(8, 1, 2400 * 10**9, 500_000),), trees=512)
+    accelerators = 4096
+    per_server = 8
+
+
+@pytest.mark.parametrize(
+    ("layers", "hidden", "heads", "pipeline", "interleaving", "data", "batch", "micro", "teraflops"),
+    [
+        (80, 12288, 96, 8, 2, 24, 2304, 2, 148), (96, 16384, 128, 16, 3, 15, 2160, 1, 155),
+        (105, 20480, 128, 35, 3, 9, 2520, 1, 163), (128, 25600, 160, 64, 2, 6, 3072, 1, 163),
+    ],
+)  # fmt: skip
+def test_published_throughputs(
+    tmp_path: Path, layers: int, hidden: int, heads: int, pipeline: int, interleaving: int, data: int, batch: int,
+    micro: int, teraflops: int,
+) -> None:  # fmt: skip
+    """Narayanan et al. (SC 2021), table 1, from 145.6 to 1,008 billion parameters, with one efficiency for all.
+
+    They count what is computed again, so a third more than the model needs.
+    """
+    model = {"layers": layers, "hidden": hidden, "heads": heads, "feedForward": 4 * hidden, "gated": False}
+    file = description(
+        tmp_path,
+        model=model | {"vocabulary": 51200, "sequence": 2048, "tied": True, "causal": False},
+        parallelism={
+            "tensor": 8, "pipeline": pipeline, "data": data, "interleaving": interleaving, "zero": 0, "sequence": False,
+        },
+        batch={"global": batch, "micro": micro},
+        accelerator={"peak": "312TFLOPS", "efficiency": "60%", "memory": "80GiB", "memoryRate": "2TB/s"},
+        recompute="full",
+        precision="fp16",
+    )  # fmt: skip
+    result = run_step(read_workload(file), Selene())
+    found = result.utilisation * 312 * 4 / 3
+    assert found == pytest.approx(teraflops, rel=0.06)

@@ -121,7 +121,8 @@ def test_checkpoints_are_computed_again(tmp_path: Path) -> None:
     ("lines", "number", "message", "hint"),
     [
         ([], 0, "ends where the policy", "cut off"),
-        (["HYBRID_DLRM", "1", LINE], 1, "the policy 'HYBRID_DLRM' is not simulated", "HYBRID_"),
+        (["HYBRID_DLRM", "1", LINE], 1, "the policy 'HYBRID_DLRM' is not simulated", "Chakra's converter"),
+        (["HYBRID_DATA", "1", LINE], 1, "the policy 'HYBRID_DATA' is not simulated", "did you mean 'HYBRID_"),
         (["DATA ep:", "1", LINE], 1, "'ep' has no number", "NAME: NUMBER"),
         (["DATA ep: x", "1", LINE], 1, "ep is 'x', and no number", "whole number"),
         (["DATA ep: 1 ep: 1", "1", LINE], 1, "ep stands twice", "remove"),
@@ -203,3 +204,30 @@ def test_hostile_texts_are_refused_or_run(tmp_path_factory: pytest.TempPathFacto
     file.write_text(text)
     with suppress(SuanwangError):
         run(read_simai(file))
+
+
+def test_what_else_aicb_writes(tmp_path: Path) -> None:
+    """Its older first line, its broadcasts, its other name of ep, and inference."""
+    older = "HYBRID_TRANSFORMER_FWD_IN_BCKWD\tmodel_parallel_NPU_group: 4 checkpoints: 0 checkpoint_initiates: 0"
+    line = "norm -1 0 BROADCAST 16 1 NONE 0 1 ALLGATHER 64 0"
+    uses = {use.kind: use for use in run(read(tmp_path, older, "1", line)).collectives}
+    assert (uses["broadcast"].members, uses["broadcast"].size_bytes) == (4, 16)
+    assert uses["all-gather"].size_bytes == 64  # the whole
+    again = "HYBRID_TRANSFORMER_FWD_IN_BCKWD model_parallel_NPU_group: 4 checkpoints: 1 0 checkpoint_initiates: 1 0"
+    text = read(tmp_path, again, "1", line)
+    assert not text.from_aicb
+    assert "name what each brings" in run(text).text()
+    named = AICB.replace("ep: 2", "expert_parallel_npu_group: 2")
+    assert read(tmp_path, named, "1", LINE).degrees["ep"] == 2
+    routed = "moe -1 10 ALLTOALL_EP 8 20 ALLREDUCE 8 30 ALLREDUCE 8 0"
+    once = AICB.replace("pp: 2", "pp: 1").replace("ga: 2", "ga: 1")
+    result = run(read(tmp_path, f"{once} mode: 1", "1", routed))
+    assert (result.step_ps, [use.kind for use in result.collectives]) == (18 * NS, ["all-to-all"])
+    assert run(read(tmp_path, "DISTRIBUTED_INFERENCE", "1", routed.replace("_EP", ""))).step_ps == 18 * NS
+    assert run(read(tmp_path, f"{once} mode: 0", "1", routed)).step_ps > 18 * NS
+    with pytest.raises(SuanwangError, match="inference on 2 stages"):
+        read(tmp_path, f"{AICB} mode: 1", "1", routed).step(16, 4)
+
+
+def test_a_byte_order_mark_is_no_policy(tmp_path: Path) -> None:
+    assert read(tmp_path, "\ufeffMICRO\r", "1", LINE).policy == "MICRO"

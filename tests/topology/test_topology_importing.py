@@ -94,6 +94,16 @@ def _graphml(text: str) -> published.PublishedTopology:
     return read_graphml(text.encode(), "f")
 
 
+def test_roles_as_labs_call_them() -> None:
+    from suanwang.topology.importing.containerlab import read_containerlab
+
+    body = CLAB.replace("gateway", "border").replace("client1: {kind: linux", "client1: {labels: {role: server}")
+    documents = published.documents(read_containerlab(body.encode(), "f"), "lab", "f")
+    roles = {name: spec["roles"] for name, spec in of_kind(documents, "Node").items()}
+    assert roles["edge1"] == ["router"]
+    assert roles["client1"] == ["host"]
+
+
 def test_a_containerlab_file(registry: Registry) -> None:
     documents = import_topology(DATA / "clos.clab.yml", region="lab")
     checked(documents, registry)

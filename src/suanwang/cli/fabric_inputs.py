@@ -159,7 +159,8 @@ class Inputs:
 
     def trial(self, design: Design, balance: str, seed: int | None = None) -> Trial:
         """The trial of one policy. Raises SuanwangError for what does not fit together."""
-        from suanwang.fabric.packet.engine import FOREVER_PS, Limits
+        from suanwang.fabric.packet.engine import Limits
+        from suanwang.fabric.traffic import FOREVER_PS
         from suanwang.fabric.trial import Trial
 
         which: Any = self.network

@@ -150,8 +150,9 @@ def _sending_bps(network: Clos | Dragonfly | Network) -> int:
         return network.planes * network.up_ports(0) * network.tiers[0].rate_bps
     if isinstance(network, Dragonfly):
         return network.planes * network.rate_bps
-    first = network.first_port[: network.endpoints]
-    return int(np.add.reduceat(network.rate_bps, first).max()) if network.ports else 0
+    ports = int(network.first_port[network.endpoints])
+    sums = np.bincount(network.source[:ports], network.rate_bps[:ports], minlength=1)
+    return int(sums.max())
 
 
 def _tiers(network: Clos | Dragonfly | Network, chip: Chip) -> tuple[TierBill, ...]:

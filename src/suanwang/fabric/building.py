@@ -62,7 +62,8 @@ def build(name: str, spec: FabricSpec, folder: Path | None = None, where: Where 
         at = ("spec", "layout")
         layout = layout_of(whole.layout, {*out.media, *up.media})
     except SuanwangError as problem:
-        raise SuanwangError(problem.code, problem.message, problem.hint, where(at)) from None
+        place = problem.place if problem.place.file else where(at)  # a topology file's own lines say more
+        raise SuanwangError(problem.code, problem.message, problem.hint, place) from None
     return Design(
         name=name,
         accelerators=count or up.endpoints,

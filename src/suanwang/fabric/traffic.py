@@ -13,6 +13,8 @@ Integers = NDArray[np.int64]
 
 NONE = -1
 MOST_FLOWS = 2**28
+FOREVER_PS = 2**61
+"""As a limit of time: none."""
 
 
 @dataclass(frozen=True)

@@ -2,19 +2,17 @@
 
 A round takes the latency of its longest path and the time of its busiest cable; rounds follow each other, as each needs
 what the one before brought. Rounds around a ring are an exception: no message takes the longest path every time, so r
-rounds take what r links in a row take, or what the busiest cable takes for r messages. In c chunks, the first passes
-through all rounds, and the others follow at the pace of the cable that is busiest over all of them:
+rounds take what r links in a row take, or what the busiest cable takes for r messages.
 
-    time = sum over rounds (latency + size / (c rate)) + (c - 1) / c x busiest
-
-Software takes its overhead for each message that a rank starts, so n - 1 times where it sends to everyone; in chunks,
-for each message of each.
+Chunks follow each other through all rounds, and what is late in one waits for nothing in another: `pipelining.py`
+follows one message of each kind. Software takes its overhead for each message that a rank starts, so n - 1 times where
+it sends to everyone; in chunks, for each message of each.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from fractions import Fraction
 from functools import lru_cache
 from math import ceil, gcd
@@ -26,6 +24,7 @@ from suanwang.fabric.collectives import hierarchical
 from suanwang.fabric.collectives.algorithms import FLAT, IN_NETWORK, in_network
 from suanwang.fabric.collectives.group import Cost, FabricModel, Group
 from suanwang.fabric.collectives.patterns import Everyone, Pattern, Shift, TreeEdges, TreeLevel
+from suanwang.fabric.collectives.rounds import Shares, Work, fill_ps, least_ps, rounds_of
 from suanwang.fabric.collectives.routing import Routing
 from suanwang.fabric.collectives.schedule import Axis, Schedule, Stage
 from suanwang.fabric.flow import classes
@@ -45,6 +44,10 @@ KINDS = {
     "send": "size: the message; each rank sends to the next, all at once",
 }
 MOST_CHUNKS = 64
+MOST_ASKED = 1024
+"""Chunks: the most that are tried, and that may be asked for."""
+AS_GOOD = 0.999
+"""Chunks and rounds more must save a thousandth to be worth it."""
 MOST_PAIRS = 2**24
 
 
@@ -68,7 +71,7 @@ def collective_time(
     Raises:
         SuanwangError: INVALID for an unknown kind or algorithm, members that the fabric lacks, or no path.
     """
-    if size_bytes < 0 or not 0 <= chunks <= 2**20:
+    if size_bytes < 0 or not 0 <= chunks <= MOST_ASKED:
         raise SuanwangError(INVALID, f"a collective of {size_bytes} bytes in {chunks} chunks makes no sense")
     present(group, fabric)
     if kind not in KINDS:
@@ -113,21 +116,22 @@ def _cut(group: Group, domain: int) -> int:
 def _quickest(
     kind: str, size: int, group: Group, fabric: FabricModel, algorithm: str, chunks: int, routing: Routing | None
 ) -> Cost:
-    costs: list[Cost] = []
+    best: Cost | None = None
     refusal: SuanwangError | None = None
-    names: list[str] = []
-    for name, schedule in schedules(kind, size, group, fabric, routing):
-        names.append(name)
+    known = list(schedules(kind, size, group, fabric, routing))
+    for name, schedule in sorted(known, key=lambda one: sum(stage.repeat for stage in one[1])):
         if algorithm not in ("auto", name):
             continue
         try:
-            costs.append(_cost(name, schedule, group, fabric, chunks))
+            best = _quicker(best, name, schedule, group, fabric, chunks)
         except SuanwangError as error:
             refusal = error
-    if costs:
-        return min(costs, key=lambda cost: cost.time_ps)
+    if best:
+        return best
     raise refusal or SuanwangError(
-        INVALID, f"{kind} over this group has no algorithm {algorithm!r}", hint=f"there are {', '.join(names)}"
+        INVALID,
+        f"{kind} over this group has no algorithm {algorithm!r}",
+        hint=f"there are {', '.join(name for name, _ in known)}",
     )
 
 
@@ -184,30 +188,28 @@ def _on_axis(kind: str, size: int, ranks: int, axis: Axis, reduces: bool) -> Ite
         yield "in-network", in_network(ranks, size, axis)
 
 
-@dataclass(frozen=True, slots=True)
-class _Work:
-    """What one stage asks of both networks, and the messages that its busiest rank starts in a round."""
-
-    stage: Stage
-    up: Profile
-    out: Profile
-    starts: int
-
-
-def _cost(name: str, schedule: Schedule, group: Group, fabric: FabricModel, chunks: int) -> Cost:
+def _quicker(
+    best: Cost | None, name: str, schedule: Schedule, group: Group, fabric: FabricModel, chunks: int
+) -> Cost | None:
+    """The better of what is the best so far and this algorithm in the best number of chunks; the former if as good."""
     per_domain = group.per_domain(fabric.domain)
-    works = [_Work(stage, *_profiles(stage, group, fabric), stage.starts(group.size, per_domain)) for stage in schedule]
+    works = [
+        Work(stage, *_profiles(stage, group, fabric), *stage.busiest(group.size, per_domain)) for stage in schedule
+    ]
+    shares = _shares(works, group, fabric)
+    options = [chunks] if chunks else [1 << power for power in range(MOST_CHUNKS.bit_length())]
+    time = best.time_ps if best else None
+    for least, count in sorted((least_ps(works, fabric, count), count) for count in options):
+        if time is None or least < time * AS_GOOD:
+            found = _in_chunks(works, fabric, count, shares)
+            time = found if time is None else min(time, found)
+    if time is None or (best and time >= best.time_ps * AS_GOOD):
+        return best
     loads = _loads(schedule, group, fabric)
     sent = {
         which: loads[which, 1] * classes.cables_up(net, 0) if net and (which, 1) in loads else 0
         for which, net in (("scale-up", fabric.scale_up), ("scale-out", fabric.scale_out))
     }
-    options = [chunks] if chunks else [1 << power for power in range(MOST_CHUNKS.bit_length())]
-    busiest = max(
-        (load * 8 * 10**12 / _rate(fabric, which, tier) for (which, tier), load in loads.items()), default=Fraction(0)
-    )
-    started = sum(work.stage.repeat * work.starts for work in works)
-    time = min(_in_chunks(works, fabric, count, busiest, started) for count in options)
     return Cost(
         time,
         ceil(sent["scale-up"]),
@@ -231,51 +233,29 @@ def _loads(schedule: Schedule, group: Group, fabric: FabricModel) -> dict[tuple[
     return loads
 
 
-def _in_chunks(works: list[_Work], fabric: FabricModel, chunks: int, busiest: Fraction, started: int) -> int:
-    fill = sum((_fill(work, fabric, chunks) for work in works), Fraction(0))
-    return ceil(fill + (chunks - 1) * (busiest / chunks + started * fabric.overhead_ps))
+def _shares(works: list[Work], group: Group, fabric: FabricModel) -> Shares:
+    """Levels of a tree load different cables most: how much of their sum the busiest one carries."""
+    sums: dict[tuple[bool, str, int], Fraction] = {}
+    found: Shares = {}
+    for work in works:
+        pattern = work.stage.pattern
+        if isinstance(pattern, TreeLevel):
+            edges = _profiles(replace(work.stage, pattern=TreeEdges(pattern.down)), group, fabric)
+            for which, level, whole in zip(("scale-up", "scale-out"), (work.up, work.out), edges, strict=True):
+                for tier, through in enumerate(level.through, 1):
+                    sums[pattern.down, which, tier] = sums.get((pattern.down, which, tier), Fraction(0)) + through
+                    found[pattern.down, which, tier] = whole.through[tier - 1] / sums[pattern.down, which, tier]
+    return found
 
 
-def _fill(work: _Work, fabric: FabricModel, chunks: int) -> Fraction:
-    """What one chunk takes for the rounds of one stage.
+def _in_chunks(works: list[Work], fabric: FabricModel, chunks: int, shares: Shares) -> int:
+    """What all chunks take; while software starts one message, it starts no other."""
+    if chunks == 1:
+        return ceil(sum(fill_ps(work, fabric, 1) for work in works))
+    from suanwang.fabric.collectives.pipelining import pipelined_ps
 
-    A rank starts its k messages one after another, while those before are on their way: k overheads and the last
-    transfer, or the first overhead and all transfers, whichever takes longer.
-    """
-    size = Fraction(work.stage.size_bytes, chunks)
-    links: list[tuple[int, Fraction, Fraction]] = []  # messages alike: how many, their latency, their transfer
-    for net, profile in ((fabric.scale_up, work.up), (fabric.scale_out, work.out)):
-        if net is None or not profile.top:
-            continue
-        slowed = Fraction(fabric.efficiency) if net is fabric.scale_out else Fraction(1)
-        transfers = classes.transfers_ps(net, profile, size)
-        packet = min(fabric.packet_bytes, ceil(size))
-        for tier in range(1, profile.top + 1):
-            count = profile.climbing[tier - 1] - (profile.climbing[tier] if tier < profile.top else 0)
-            latency = Fraction(fabric.overhead_ps + classes.latency_ps(net, tier, packet))
-            transfer = max(transfers[:tier]) / slowed
-            late = (work.starts - 1) * fabric.overhead_ps + transfer / work.starts
-            if count or tier == profile.top:
-                links.append((count, latency, max(transfer, late)))
-    longest = max((latency + transfer for _, latency, transfer in links), default=Fraction(0))
-    around = sum(count for count, _, _ in links)
-    repeat = work.stage.repeat
-    if not isinstance(work.stage.pattern, Shift) or work.stage.pattern.line or repeat == 1 or around < 2:
-        return repeat * longest
-    # Once around is every link; less than that leaves out the quickest ones.
-    whole, part = divmod(repeat, around)
-    total = sum((count * (latency + transfer) for count, latency, transfer in links), Fraction(0))
-    quickest = min(latency + transfer for count, latency, transfer in links if count)
-    in_a_row = whole * total + (total - (around - part) * quickest if part else 0)
-    busy = max(transfer for _, _, transfer in links)
-    waited = max(latency for _, latency, transfer in links if transfer == busy)
-    return max(min(in_a_row, repeat * longest), repeat * busy + waited)
-
-
-def _rate(fabric: FabricModel, which: str, tier: int) -> Fraction:
-    net = fabric.scale_up if which == "scale-up" else fabric.scale_out
-    assert net is not None
-    return net.tiers[tier - 1].rate_bps * (Fraction(fabric.efficiency) if which == "scale-out" else Fraction(1))
+    started = chunks * sum(work.stage.repeat * work.starts for work in works) * fabric.overhead_ps
+    return ceil(max(pipelined_ps(rounds_of(works, fabric, chunks, shares), chunks), started))
 
 
 def _profiles(stage: Stage, group: Group, fabric: FabricModel) -> tuple[Profile, Profile]:
@@ -284,7 +264,7 @@ def _profiles(stage: Stage, group: Group, fabric: FabricModel) -> tuple[Profile,
         part = group.local(per_domain)
         assert fabric.scale_up is not None
         return _profile(stage.pattern, stage.combined, part, fabric.scale_up), NOTHING
-    if stage.axis == "across" or per_domain == 1 or fabric.scale_up is None:
+    if stage.axis == "across" or fabric.scale_up is None or (per_domain == 1 and _apart(group, fabric.domain)):
         part = group.across(per_domain) if stage.axis == "across" else group
         together = group.alone and stage.axis == "across" and per_domain > 1
         if fabric.scale_out is None:
@@ -345,6 +325,13 @@ def _split(pattern: Pattern, group: Group, fabric: FabricModel) -> tuple[Profile
         for net, which in ((fabric.scale_up, inside), (fabric.scale_out, ~inside))
     ]
     return found[0], found[1]
+
+
+def _apart(group: Group, domain: int) -> bool:
+    """Whether no two members share a scale-up domain."""
+    if group.members is None:
+        return group.stride >= domain
+    return len({member // domain for member in group.members}) == group.size
 
 
 def _stride(group: Group) -> int:

@@ -69,8 +69,9 @@ class Group:
         if self.members is None:
             if self.stride >= domain:
                 return 1
-            run = self.size if self.last // domain == self.first // domain else domain // self.stride
-            even = run == self.size or (domain % self.stride == 0 and self.first % domain < self.stride)
+            whole = self.last // domain == self.first // domain
+            run = self.size if whole else domain // self.stride
+            even = whole or (domain % self.stride == 0 and self.first % domain < self.stride)
             return run if even and self.size % run == 0 else 1
         homes = self.accelerators() // domain
         run = int(np.argmax(homes != homes[0])) or self.size

@@ -34,10 +34,10 @@ class Stage:
         )
         return self.pattern.count(ranks) * times
 
-    def starts(self, size: int, per_domain: int) -> int:
-        """The most messages that one rank starts in a round."""
+    def busiest(self, size: int, per_domain: int) -> tuple[int, int]:
+        """How many ranks there are on its axis, and the most messages that one of them starts in a round."""
         ranks = {"all": size, "local": per_domain}.get(self.axis, size // per_domain)
-        return 1 if self.combined else self.pattern.starts(ranks)
+        return ranks, 1 if self.combined else self.pattern.starts(ranks)
 
     def pairs(self, size: int, per_domain: int) -> tuple[Integers, Integers]:
         """Senders and receivers by rank in the whole group."""

@@ -25,10 +25,14 @@ MOST_FLOWS = 2**24
 
 @dataclass(frozen=True)
 class Unfolded:
-    """Flows between accelerators; `inside[i]` says that flow i uses the scale-up network."""
+    """Flows between accelerators; `inside[i]` says that flow i uses the scale-up network.
+
+    Flows of one `connection` are sent one after another, those with the least number first.
+    """
 
     traffic: Traffic
     inside: NDArray[np.bool_]
+    connection: NDArray[np.int64]
 
 
 def unfold(
@@ -43,9 +47,9 @@ def unfold(
 ) -> Unfolded:
     """The flows of a collective; arguments are those of `collective_time`.
 
-    A rank sends in a round once it has received all of the round before in which it received something. It begins with
-    a chunk once the last message that it sent in its first round of the chunk before, and what else that receiver got
-    then, has arrived. `moves` has groups alike, moved by so many accelerators, do the same at the same time.
+    A rank sends a chunk in a round once it has received all of that chunk in the round before in which it received
+    something. What one rank has for another goes one message after another, earlier chunks first. `moves` has groups
+    alike, moved by so many accelerators, do the same at the same time.
 
     Raises:
         SuanwangError: INVALID for an algorithm that the group can't use, that sums in switches, or too many flows.
@@ -82,7 +86,8 @@ def unfold(
         of_copy(waits), of_copy(fires), np.tile(triggers, len(moves)),
     )  # fmt: skip
     inside = source // fabric.domain == target // fabric.domain
-    return Unfolded(traffic, inside if fabric.scale_up else np.zeros(len(source), np.bool_))
+    connection = np.unique(source * fabric.accelerators + target, return_inverse=True)[1].reshape(-1)
+    return Unfolded(traffic, inside if fabric.scale_up else np.zeros(len(source), np.bool_), connection)
 
 
 def _rounds(
@@ -95,25 +100,21 @@ def _rounds(
     columns: list[tuple[NDArray[np.int64], ...]] = []
     counts: list[NDArray[np.int64]] = []
     numbered = 0
-    before = np.full(size, NONE, np.int64)  # what the first messages of a chunk wait for
     stages = [(stage, *stage.pairs(size, per_domain)) for stage in schedule if stage.size_bytes]
-    for _ in range(chunks):
-        latest, first = before.copy(), np.full(size, NONE, np.int64)
+    for chunk in range(chunks):
+        latest = np.full(size, NONE, np.int64)
         for stage, sender, receiver in stages:
             received = np.bincount(receiver, minlength=size)
             hit, turn = np.flatnonzero(received), _turns(sender)
             number = np.full(size, NONE, np.int64)
+            part = np.full(len(sender), -(-stage.size_bytes // chunks), np.int64)
             for _ in range(stage.repeat):
                 number[hit] = numbered + np.arange(len(hit))
                 numbered += len(hit)
                 counts.append(received[hit])
-                part = np.full(len(sender), -(-stage.size_bytes // chunks), np.int64)
-                columns.append((sender, receiver, part, turn, latest[sender], number[receiver]))
+                turns = turn + np.where(latest[sender] == NONE, chunk * turn.max(), 0)
+                columns.append((sender, receiver, part, turns, latest[sender], number[receiver]))
                 latest = np.where(received > 0, number, latest)
-                sent = np.full(size, NONE, np.int64)
-                sent[sender] = number[receiver]
-                first = np.where(first == NONE, sent, first)
-        before = first
     return [np.concatenate(column) for column in zip(*columns, strict=True)], np.concatenate(counts)
 
 
@@ -128,7 +129,8 @@ def _turns(sender: NDArray[np.int64]) -> NDArray[np.int64]:
 
 def run(unfolded: Unfolded, fabric: FabricModel) -> FlowResult:
     """The flows of a collective on both networks, sprayed; `port_bytes` counts as in `clos_paths`, scale-up first."""
-    return simulate_paths(joint_paths(unfolded, fabric), unfolded.traffic, packet_bytes=fabric.packet_bytes)
+    paths = joint_paths(unfolded, fabric)
+    return simulate_paths(paths, unfolded.traffic, packet_bytes=fabric.packet_bytes, line=unfolded.connection)
 
 
 def joint_paths(unfolded: Unfolded, fabric: FabricModel) -> Paths:

@@ -22,7 +22,7 @@ from suanwang.fabric.flow.paths import Balance, Bools, Paths, find_paths
 from suanwang.fabric.maxmin import checked
 from suanwang.fabric.network import Network
 from suanwang.fabric.routes import Routes
-from suanwang.fabric.traffic import Traffic
+from suanwang.fabric.traffic import FOREVER_PS, NONE, Traffic
 from suanwang.model.errors import INVALID, SuanwangError
 
 if TYPE_CHECKING:
@@ -34,7 +34,6 @@ Floats = NDArray[np.float64]
 Progress = Callable[[int, int], bool]
 """Told how many flows are done of how many; says whether to go on."""
 
-FOREVER_PS = 2**62
 SLICE_EVENTS = 2**14
 """Between two calls of `progress`."""
 
@@ -106,8 +105,13 @@ def simulate_paths(
     limit_bps: ArrayLike = np.inf,
     until_ps: int = FOREVER_PS,
     progress: Progress | None = None,
+    line: ArrayLike = NONE,
 ) -> FlowResult:
-    """The same over paths found before."""
+    """The same over paths found before.
+
+    Flows of the same `line` are sent one after another, as messages on one connection are: of those that wait, the one
+    with the least number goes first. -1 is none. A flow starts when its turn has come.
+    """
     from suanwang.fabric.flow.engine_kernels import DONE, EVENTS, SOLVES, advance, begin
 
     if len(paths.usage) != len(traffic):
@@ -117,7 +121,10 @@ def simulate_paths(
     checked(weights, limits)
     if packet_bytes < 0:
         raise SuanwangError(INVALID, f"a packet of {packet_bytes} bytes makes no sense")
-    fluid = _fluid(paths, traffic, packet_bytes, weights, limits / 1e12)
+    lines = np.ascontiguousarray(np.broadcast_to(np.asarray(line, np.int64), (len(traffic),)))
+    if len(lines) and (lines.min() < NONE or lines.max() >= len(traffic)):
+        raise SuanwangError(INVALID, f"lines of {len(traffic)} flows count from 0 to {len(traffic) - 1}; -1 is none")
+    fluid = _fluid(paths, traffic, packet_bytes, weights, limits / 1e12, lines)
     begin(fluid)
     while advance(fluid, float(until_ps), SLICE_EVENTS):
         if progress is not None and not progress(int(fluid.counts[DONE]), len(traffic)):
@@ -137,9 +144,9 @@ def simulate_paths(
     )
 
 
-def _fluid(paths: Paths, traffic: Traffic, packet_bytes: int, weight: Floats, limit: Floats) -> Fluid:
+def _fluid(paths: Paths, traffic: Traffic, packet_bytes: int, weight: Floats, limit: Floats, line: Integers) -> Fluid:
     """All flows before their start."""
-    from suanwang.fabric.flow.engine_kernels import EVENTS, Fluid
+    from suanwang.fabric.flow.engine_kernels import EVENTS, LAST, Fluid
 
     usage, flows = paths.usage, len(traffic)
     uses, resources = len(usage.resource), len(usage.capacity)
@@ -157,6 +164,10 @@ def _fluid(paths: Paths, traffic: Traffic, packet_bytes: int, weight: Floats, li
         begin=traffic.start_ps.astype(np.float64),
         waits_for=traffic.waits_for,
         fires=traffic.fires,
+        line=line,
+        busy=np.zeros(int(line.max(initial=-1)) + 1, np.bool_),
+        front=np.full(int(line.max(initial=-1)) + 1, LAST),
+        behind=np.full(flows, LAST),
         waiting=traffic.trigger_count.copy(),
         queue_first=np.concatenate(([0], np.cumsum(by_trigger))),
         queue=waiting[np.argsort(traffic.waits_for[waiting], kind="stable")],

@@ -16,6 +16,9 @@ Floats = NDArray[np.float64]
 
 NEAR = 1e-9
 
+LAST, CALLED = -1, -2
+"""In `Fluid.behind`: nobody is; and its turn has come, so whoever is doesn't matter any more."""
+
 RUNNING, PENDING, DONE, SOLVES, EVENTS = range(5)
 """Places in `Fluid.counts`: flows that send, events on the heap, flows that are done, solves and events so far."""
 
@@ -25,7 +28,8 @@ class Fluid(NamedTuple):
 
     `active` is a heap of the running flows by `due`, `times` and `codes` one of starts and arrivals (code: flow, or
     flow + flows). Uses of one resource by running flows are a list: `head` of the resource, `after`, `before` of uses.
-    Flow f's rate is `held` by that resource, or by its own limit (-1). The last five are scratch.
+    Flow f's rate is `held` by that resource, or by its own limit (-1). Of a line one flow is sent, while it is `busy`;
+    those that wait are a list: `front` of the line, `behind` of flows. The last five are scratch.
     """
 
     first: Integers
@@ -38,6 +42,10 @@ class Fluid(NamedTuple):
     begin: Floats
     waits_for: Integers
     fires: Integers
+    line: Integers
+    busy: NDArray[np.bool_]
+    front: Integers
+    behind: Integers
     waiting: Integers
     queue_first: Integers
     queue: Integers
@@ -310,6 +318,11 @@ def happen(f, now):  # type: ignore[no-untyped-def]
         if code >= flows:
             arrive(f, code - flows, time)
             continue
+        if f.line[code] >= 0 and f.behind[code] != CALLED:
+            if f.busy[f.line[code]]:
+                stand(f, code)
+                continue
+            f.busy[f.line[code]] = True
         f.started[code], f.since[code] = time, time
         if f.first[code + 1] > f.first[code]:  # without a path it never ends
             f.chosen[count], f.inside[code] = code, True
@@ -328,7 +341,33 @@ def end_first(f, time):  # type: ignore[no-untyped-def]
         lower(f.active, f.where, f.due, running, 0)
     f.sent[one], f.due[one] = time, np.inf
     push(f, time + f.extra[one], len(f.left) + one)
+    if f.line[one] >= 0:
+        call(f, f.line[one], time)
     return one
+
+
+@inlined()
+def stand(f, one):  # type: ignore[no-untyped-def]
+    """Wait in a line, before those with greater numbers."""
+    line = f.line[one]
+    ahead, after = LAST, f.front[line]
+    while 0 <= after < one:
+        ahead, after = after, f.behind[after]
+    f.behind[one] = after
+    if ahead < 0:
+        f.front[line] = one
+    else:
+        f.behind[ahead] = one
+
+
+@inlined()
+def call(f, line, time):  # type: ignore[no-untyped-def]
+    """The next in a line may start."""
+    one = f.front[line]
+    f.busy[line] = one >= 0
+    if one >= 0:
+        f.front[line], f.behind[one] = f.behind[one], CALLED
+        push(f, time, one)
 
 
 @inlined()

@@ -16,7 +16,7 @@ from suanwang.fabric.packet.result import PacketResult
 from suanwang.fabric.packet.settings import Settings
 from suanwang.fabric.routes import Routes, unreachable
 from suanwang.fabric.routing import Router, router_for
-from suanwang.fabric.traffic import Traffic
+from suanwang.fabric.traffic import FOREVER_PS, Traffic
 from suanwang.model.errors import INVALID, SuanwangError, code
 from suanwang.model.reading import TOO_LARGE
 
@@ -32,7 +32,6 @@ MOST_IDLE_TIMEOUTS = 4
 """Of the longest, in which nothing arrives anywhere, until a run is given up."""
 LEAST_RATE_BPS = 10**6
 """Slower ports are refused: picoseconds of a large packet would not fit."""
-FOREVER_PS = 1 << 61
 
 
 @dataclass(frozen=True, slots=True)
@@ -206,7 +205,7 @@ class _Run:
         ports, rate = self._rates(change)
         self.rate[ports] = rate
         memory = self.memory
-        set_rates(memory, self.rate)
+        set_rates(memory, self.network, self.rate)
         memory.m[at.NOW] = max(memory.m[at.NOW], when)
         self._room_for_all()
         for port in change.ports:

@@ -38,7 +38,7 @@ def _arrive(m, r, table, sets, turn, packet):  # type: ignore[no-untyped-def]
         lose(m, packet)
         return
     # A port's NODE is the one that it belongs to, so the packet is at the peer's.
-    node = m[m[port + at.PEER] + at.NODE]
+    node = m[m[port + at.PEER] + at.NODE] & at.NODE_MASK
     if node < m[at.ENDPOINTS]:
         if kind != at.DATA:
             hear(m, r, packet)
@@ -87,7 +87,7 @@ def _next_port(m, table, sets, turn, switch, node, packet):  # type: ignore[no-u
     for place in range(count):
         down = m[first + place * at.PORT_WIDTH + at.PEER]
         if (
-            m[down + at.NODE] == node
+            m[down + at.NODE] & at.NODE_MASK == node
             and m[down + at.PACE] > 0
             and (best == 0 or m[down + at.BACKLOG] < m[best + at.BACKLOG])
         ):
@@ -114,7 +114,7 @@ def run(m, r, table, sets, turn, until, most_events):  # type: ignore[no-untyped
             _arrive(m, r, table, sets, turn, thing)
         elif thing >= m[at.FLOWS_AT]:
             on_timer(m, r, thing)
-        elif m[thing + at.NODE] < m[at.ENDPOINTS]:
+        elif m[thing + at.NODE] & at.NODE_MASK < m[at.ENDPOINTS]:
             serve_endpoint(m, r, thing)
         else:
             serve_switch(m, thing)
@@ -136,7 +136,7 @@ def flush(m, r, port):  # type: ignore[no-untyped-def]
     m[port + at.BACKLOG] = 0
     m[port + at.FLAGS] &= ~at.BLOCKED
     while waiting != 0:
-        if m[port + at.NODE] < m[at.ENDPOINTS]:
+        if m[port + at.NODE] & at.NODE_MASK < m[at.ENDPOINTS]:
             following = m[waiting + at.RING_NEXT]
             m[waiting + at.QUEUED] = 0
             kick(m, r, waiting)

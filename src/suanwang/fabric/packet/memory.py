@@ -99,8 +99,7 @@ def prepare(
     ports = memory.rows(places[at.PORTS_AT], network.ports, at.PORT_WIDTH)
     ports[:, at.LATENCY] = network.latency_ps
     ports[:, at.PEER] = places[at.PORTS_AT] + network.peer * at.PORT_WIDTH
-    ports[:, at.NODE] = network.source
-    set_rates(memory, rate_bps)
+    set_rates(memory, network, rate_bps)
     _flows(memory, network, traffic, settings, count)
     _triggers(memory, traffic)
     follow(memory, network, traffic, settings, routes, rate_bps)
@@ -125,12 +124,15 @@ def grow(memory: Memory) -> None:
     _free_rows(memory.m, old, more, int(memory.m[at.FREE_HEAD]))
 
 
-def set_rates(memory: Memory, rate_bps: Integers) -> None:
-    """Tell ports at which rate they send; 0 is cut."""
+def set_rates(memory: Memory, network: Network, rate_bps: Integers) -> None:
+    """Tell ports at which rate they send, and which share of their own that is; 0 is cut."""
     pace = np.zeros(len(rate_bps), np.int64)
     up = rate_bps > 0
     pace[up] = np.rint(8.0 * PS * (1 << at.PACE_SHIFT) / rate_bps[up]).astype(np.int64)
-    memory.rows(int(memory.m[at.PORTS_AT]), len(rate_bps), at.PORT_WIDTH)[:, at.PACE] = pace
+    share = np.ceil(rate_bps / network.rate_bps * (1 << at.SHARE_BITS)).astype(np.int64)
+    ports = memory.rows(int(memory.m[at.PORTS_AT]), len(rate_bps), at.PORT_WIDTH)
+    ports[:, at.PACE] = pace
+    ports[:, at.NODE] = network.source | (share << at.SHARE_SHIFT)
 
 
 def _constants(network: Network, settings: Settings, routes: Routes) -> dict[int, int]:

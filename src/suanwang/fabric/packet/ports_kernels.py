@@ -132,10 +132,13 @@ def enqueue_data(m, port, packet, ingress):  # type: ignore[no-untyped-def]
         return
     info = m[packet + at.INFO]
     size = info >> at.SIZE_SHIFT
-    if m[port + at.BACKLOG] + size > m[at.QUEUE] and m[at.MODE] != at.PFC:
+    if m[at.MODE] != at.PFC and m[port + at.BACKLOG] + size > of_share(m, port, m[at.QUEUE]):
         if m[at.MODE] == at.DROP:
             lose(m, packet)
             return
+        _swap_with_last(m, port, packet)
+        info = m[packet + at.INFO]
+        size = info >> at.SIZE_SHIFT
         m[at.TRIMS] += 1
         m[at.TRIMMED_BYTES] += size
         m[packet + at.INFO] = (info & ((1 << at.SIZE_SHIFT) - 1)) | at.TRIMMED | (m[at.CONTROL] << at.SIZE_SHIFT)
@@ -154,6 +157,32 @@ def enqueue_data(m, port, packet, ingress):  # type: ignore[no-untyped-def]
         count_ingress(m, ingress, size)
     if m[port + at.FLAGS] & at.BLOCKED == 0:
         arm(m, port)
+
+
+@inlined()
+def of_share(m, port, size):  # type: ignore[no-untyped-def]
+    """So much of a size as the port has left of its rate: a slower port has a shorter queue, as long in time."""
+    return (size * (m[port + at.NODE] >> at.SHARE_SHIFT)) >> at.SHARE_BITS
+
+
+@inlined()
+def _swap_with_last(m, port, packet):  # type: ignore[no-untyped-def]
+    """Every other time the packet takes the place of the last one that waits, if it fits; that one is then trimmed.
+
+    So, of flows whose packets come in step, not always the same is hit (Handley et al., NDP, SIGCOMM 2017, where a coin
+    decides).
+    """
+    m[port + at.FLAGS] ^= at.SWAPPED
+    last = m[port + at.LOW_TAIL]
+    if m[port + at.FLAGS] & at.SWAPPED == 0 or m[port + at.LOW_HEAD] == 0:
+        return
+    if m[last + at.INFO] >> at.SIZE_SHIFT < m[packet + at.INFO] >> at.SIZE_SHIFT:
+        return
+    m[port + at.BACKLOG] += (m[packet + at.INFO] >> at.SIZE_SHIFT) - (m[last + at.INFO] >> at.SIZE_SHIFT)
+    for field in (at.FLOW, at.SEQUENCE, at.INFO, at.STAMP):
+        kept = m[last + field]
+        m[last + field] = m[packet + field]
+        m[packet + field] = kept
 
 
 @inlined()
@@ -199,16 +228,16 @@ def serve_switch(m, port):  # type: ignore[no-untyped-def]
         m[port + at.BACKLOG] -= size
         if m[at.MODE] == at.PFC:
             count_ingress(m, m[packet + at.EXTRA], -size)
-        _mark(m, m[port + at.BACKLOG], packet)
+        _mark(m, port, packet)
         transmit(m, port, packet)
     if has_work(m, port):
         arm(m, port)
 
 
 @inlined()
-def _mark(m, depth, packet):  # type: ignore[no-untyped-def]
+def _mark(m, port, packet):  # type: ignore[no-untyped-def]
     """Mark congestion on a packet that leaves: surely above one depth, with a rising chance from another one on."""
-    low, high = m[at.MARK_LOW], m[at.MARK_HIGH]
+    depth, low, high = m[port + at.BACKLOG], of_share(m, port, m[at.MARK_LOW]), of_share(m, port, m[at.MARK_HIGH])
     if depth > low and (depth > high or (draw(m) * (high - low)) >> 32 < depth - low):
         m[packet + at.INFO] |= at.MARKED
         m[at.MARKS] += 1
@@ -249,7 +278,8 @@ def _shortest(m, sets, first, count, start):  # type: ignore[no-untyped-def]
         index = start + step
         if index >= count:
             index -= count
-        band = m[sets[first + index] + at.BACKLOG] // m[at.MARK_LOW]
+        port = sets[first + index]
+        band = m[port + at.BACKLOG] // max(1, of_share(m, port, m[at.MARK_LOW]))
         if band == 0:
             return index
         if band < least:

@@ -10,6 +10,7 @@ from suanwang.fabric.workload.chakra import Trace, read_chakra
 from suanwang.fabric.workload.compose import compose
 from suanwang.fabric.workload.costs import Networks, StepOptions, fabric_of
 from suanwang.fabric.workload.description import Described
+from suanwang.fabric.workload.nodes_json import GRAPH
 from suanwang.fabric.workload.replay import replay
 from suanwang.fabric.workload.result import StepResult
 from suanwang.fabric.workload.simai import Layered, read_simai
@@ -20,6 +21,8 @@ from suanwang.model.reading import UNREADABLE, read_path
 __all__ = ["StepOptions", "StepResult", "Workload", "read_workload", "run_step"]
 
 
+OF_PYTORCH = b'"schema'
+"""What execution traces ("schema") and Kineto's ("schemaVersion") begin with, and no description has."""
 NO_SCALE_UP = "the design has no scale-up network: all communication takes scale-out (serverRate gives servers one)"
 
 
@@ -32,14 +35,16 @@ class Workload:
 
 
 def read_workload(path: str | Path, progress: Callable[[float], None] | None = None) -> Workload:
-    """The workload at `path`: a folder or file of Chakra traces (.et), YAML or JSON of kind TrainingStep, or a text.
+    """The workload at `path`: a folder or file of Chakra traces, YAML or JSON of kind TrainingStep, or a text.
 
     Raises:
         SuanwangError: with file and line (byte, of a trace), for anything that is none of these or is malformed.
     """
     where = Path(path)
     try:
-        if where.is_dir() or where.suffix == ".et":
+        if where.exists() and not (where.is_dir() or where.is_file()):
+            raise SuanwangError(UNREADABLE, "this is no file", "name a file, or a folder of traces", Place(str(where)))
+        if where.is_dir() or where.name.endswith((".et", ".et.gz")) or _is_graph(where):
             trace = read_chakra(where, progress)
             return Workload(trace.name, trace)
         if where.suffix in (".yaml", ".yml", ".json"):
@@ -52,6 +57,20 @@ def read_workload(path: str | Path, progress: Callable[[float], None] | None = N
         raise SuanwangError(
             UNREADABLE, f"{problem.strerror}: {where}", "check the path of the workload", place
         ) from None
+
+
+def _is_graph(path: Path) -> bool:
+    """Whether a file is a Chakra trace in JSON. Raises SuanwangError for what PyTorch writes itself."""
+    if path.suffix != ".json":
+        return False
+    with path.open("rb") as file:
+        head = file.read(4096)
+    if OF_PYTORCH in head and GRAPH.encode() not in head:
+        raise SuanwangError(
+            INVALID, "this is a trace of PyTorch itself, or of Kineto",
+            "chakra_trace_link and chakra_converter make a Chakra trace (.et) of the two", Place(str(path)),
+        )  # fmt: skip
+    return GRAPH.encode() in head
 
 
 def _described(path: Path) -> Described:

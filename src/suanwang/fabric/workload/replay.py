@@ -10,53 +10,34 @@ and so on. A send begins at once, and what it carries waits for its receive, by 
 from __future__ import annotations
 
 from collections import defaultdict, deque
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
-from heapq import heapify, heappop, heappush
+from collections.abc import Callable
+from dataclasses import dataclass
+from heapq import heappop, heappush
 
 from suanwang.fabric.collectives.group import Cost, Group
-from suanwang.fabric.workload.chakra import SIMULATED, Node, RankTrace, Trace
+from suanwang.fabric.workload.chakra import RankTrace, Trace
 from suanwang.fabric.workload.costs import Costs, Networks, StepOptions, fabric_of
+from suanwang.fabric.workload.nodes import SIMULATED, Node
+from suanwang.fabric.workload.ranks import (
+    COMPUTING,
+    FREE,
+    HOST,
+    SENDING,
+    Key,
+    Members,
+    Rank,
+    at_start,
+    do_the_same,
+    stream_of,
+)
 from suanwang.fabric.workload.result import CollectiveUse, Line, StepResult
 from suanwang.model.errors import INVALID, SuanwangError
 
-HOST, COMPUTING, SENDING, FREE = range(4)
 BARRIER_BYTES = 8
+UNEVEN = "all-to-all"
+"""The collective whose members may bring different sizes, as tokens do that go to experts."""
 MOST_MEMBERS = 50_000_000
 """Members of all collectives together that are matched."""
-
-Key = tuple[str, str]
-
-
-@dataclass(frozen=True, slots=True)
-class _Members:
-    """A set of ranks that do collectives together; `number` tells it from others."""
-
-    number: int
-    ranks: tuple[int, ...]
-    group: Group
-
-    @property
-    def size(self) -> int:
-        return len(self.ranks)
-
-
-@dataclass(slots=True)
-class _Rank:
-    """One rank while it runs. `busy` has what runs on each stream, `active` the communication that is under way."""
-
-    trace: RankTrace
-    missing: list[int]
-    followers: list[list[int]]
-    ready: list[list[tuple[int, int]]]
-    busy: list[bool] = field(default_factory=lambda: [False] * 4)
-    active: dict[int, Key] = field(default_factory=dict)
-    computing: int = 0
-    since: int = 0
-    compute_ps: int = 0
-    exposed_ps: int = 0
-    met: dict[int, int] = field(default_factory=lambda: defaultdict(int))
-    groups: dict[str, _Members] = field(default_factory=dict)
 
 
 @dataclass(slots=True)
@@ -66,6 +47,8 @@ class _Meeting:
     first: tuple[int, int]
     members: int
     there: list[tuple[int, int]]
+    largest: Node
+    uneven: bool = False
 
 
 @dataclass(slots=True)
@@ -104,21 +87,21 @@ def replay(
 class _Replay:
     def __init__(self, trace: Trace, costs: Costs, options: StepOptions, world: int) -> None:
         self.trace, self.costs, self.options = trace, costs, options
-        self.alike = len(trace.ranks) == 1
+        self.alike = len(trace.ranks) == 1 or (not options.slow and do_the_same(trace))
         self.world = world
         slowest = max(options.slow.values(), default=1.0)  # the one trace is then that of the slowest: all wait for it
         self.slow = {0: slowest} if self.alike else dict(options.slow)
         self.events: list[tuple[int, int, int, int]] = []
         self.order = 0
-        self.ranks = [_begin(one) for one in trace.ranks]
+        self.ranks = [at_start(one) for one in (trace.ranks[:1] if self.alike else trace.ranks)]
         self.meetings: dict[tuple[int, int], _Meeting] = {}
         self.sent: dict[tuple[int, int, int], deque[int]] = defaultdict(deque)
         self.awaited: dict[tuple[int, int, int], deque[tuple[int, int]]] = defaultdict(deque)
         self.uses: dict[Key, _Use] = defaultdict(_Use)
         self.untimed = 0
-        self.known: dict[tuple[int, ...], _Members] = {}
+        self.known: dict[tuple[int, ...], Members] = {}
         self.everyone = self.members_of(tuple(range(self.world)))
-        self.matched = 0
+        self.matched = self.uneven = 0
 
     def run(self, progress: Callable[[float], None] | None) -> StepResult:
         total = sum(len(one.nodes) for one in self.trace.ranks)
@@ -160,7 +143,7 @@ class _Replay:
             taken = self.work(number, node)
             if taken:
                 self.count(rank, now)
-                rank.computing += 1
+                self.at_work(rank, node, 1)
             self.at(now + taken, number, at)
 
     def finish(self, number: int, at: int, now: int) -> None:
@@ -170,20 +153,26 @@ class _Replay:
         if node.kind in ("collective", "send", "receive"):
             rank.active.pop(at, None)
         elif self.work(number, node, again=True):
-            rank.computing -= 1
-        rank.busy[_stream(node)] = False
+            self.at_work(rank, node, -1)
+        rank.busy[stream_of(node)] = False
         for follower in rank.followers[at]:
             rank.missing[follower] -= 1
             if not rank.missing[follower]:
                 after = rank.trace.nodes[follower]
-                heappush(rank.ready[_stream(after)], (after.number, follower))
+                heappush(rank.ready[stream_of(after)], (after.number, follower))
 
     def at(self, when: int, number: int, node: int) -> None:
         self.order += 1
         heappush(self.events, (when, self.order, number, node))
 
-    def count(self, rank: _Rank, now: int) -> None:
-        """Books the time since the last event: computing, or communication that nothing is computed beside."""
+    def at_work(self, rank: Rank, node: Node, more: int) -> None:
+        if stream_of(node) == COMPUTING:
+            rank.computing += more
+        else:
+            rank.hosting += more
+
+    def count(self, rank: Rank, now: int) -> None:
+        """Books the time since the last event: computing, or communication that no accelerator computes beside."""
         passed = now - rank.since
         rank.since = now
         if passed and rank.computing:
@@ -191,6 +180,8 @@ class _Replay:
         elif passed and rank.active:
             rank.exposed_ps += passed
             self.uses[next(iter(rank.active.values()))].exposed_ps += passed
+        elif passed and rank.hosting:
+            rank.compute_ps += passed
 
     def work(self, number: int, node: Node, again: bool = False) -> int:
         """Picoseconds of what is not communication: what the trace says, or a roofline of operations and bytes."""
@@ -205,13 +196,13 @@ class _Replay:
 
     # Communication
 
-    def members_of(self, ranks: tuple[int, ...]) -> _Members:
+    def members_of(self, ranks: tuple[int, ...]) -> Members:
         if ranks not in self.known:
             group = Group.of(ranks, alone=len(ranks) == self.world)
-            self.known[ranks] = _Members(len(self.known), ranks, group)
+            self.known[ranks] = Members(len(self.known), ranks, group)
         return self.known[ranks]
 
-    def members(self, number: int, at: int) -> _Members:
+    def members(self, number: int, at: int) -> Members:
         rank = self.ranks[number]
         node = rank.trace.nodes[at]
         if node.group in rank.groups:
@@ -223,10 +214,13 @@ class _Replay:
             known = ", ".join(sorted(rank.trace.groups)[:8]) or "none"
             hint = f"known: {known}; put comm_group.json beside the traces"
             raise rank.trace.fail(node, f"no process group is called {node.group!r}", hint)
+        if not found:
+            return self.everyone
         if max(found) >= self.world:
             raise rank.trace.fail(
-                node, f"group {node.group} has rank {max(found)}, of {self.world}", "ranks count from 0"
-            )
+                node, f"group {node.group} has rank {max(found)}, of {self.world}",
+                "ranks count from 0, and each has a trace, unless one stands for all of the design",
+            )  # fmt: skip
         if not self.alike and number not in found:
             raise rank.trace.fail(node, f"rank {number} is not in its group {node.group}", "correct the group")
         rank.groups[node.group] = self.members_of(found)
@@ -246,10 +240,13 @@ class _Replay:
             raise SuanwangError(INVALID, f"more than {MOST_MEMBERS:,} members of collectives", hint="trace fewer ranks")
         turn = rank.met[group.number]
         rank.met[group.number] += 1
-        meeting = self.meetings.setdefault((group.number, turn), _Meeting((number, at), group.size, []))
+        meeting = self.meetings.setdefault((group.number, turn), _Meeting((number, at), group.size, [], node))
         first = self.ranks[meeting.first[0]].trace
         other = first.nodes[meeting.first[1]]
-        if (other.collective, other.size_bytes) != (node.collective, node.size_bytes):
+        if other.collective == node.collective == UNEVEN:
+            meeting.uneven |= node.size_bytes != other.size_bytes
+            meeting.largest = max(meeting.largest, node, key=lambda one: one.size_bytes)
+        elif (other.collective, other.size_bytes) != (node.collective, node.size_bytes):
             raise rank.trace.fail(
                 node,
                 f"rank {number} does {node.collective} of {node.size_bytes} bytes where rank {first.rank}, at node "
@@ -258,12 +255,13 @@ class _Replay:
             )
         meeting.there.append((number, at))
         if len(meeting.there) == meeting.members:
-            end = now + self.pay(rank.trace, node, group)
+            self.uneven += meeting.uneven
+            end = now + self.pay(rank.trace, meeting.largest, group)
             for member, place in meeting.there:
                 self.at(end, member, place)
             del self.meetings[group.number, turn]
 
-    def pay(self, trace: RankTrace, node: Node, members: _Members) -> int:
+    def pay(self, trace: RankTrace, node: Node, members: Members) -> int:
         """What a collective costs; noted once for all its members."""
         kind, size = SIMULATED[node.collective], node.size_bytes
         if kind == "barrier":
@@ -299,7 +297,7 @@ class _Replay:
         if source != number or not 0 <= node.target < len(self.ranks) or node.target == number:
             raise rank.trace.fail(
                 node, f"it sends from {source} to {node.target}, in the trace of rank {number} of {len(self.ranks)}",
-                "comm_src is the rank itself, comm_dst another one that has a trace",
+                "comm_src is the rank itself, comm_dst another that has a trace; -1 is none given",
             )  # fmt: skip
         cost = self.cost(rank.trace, node, "send", node.size_bytes, Group.of((number, node.target), alone=True))
         self.book(node, "send", "pair", 2, cost, 1)
@@ -320,7 +318,7 @@ class _Replay:
         if target != number or not 0 <= node.source < len(self.ranks) or node.source == number:
             raise rank.trace.fail(
                 node, f"it receives at {target} from {node.source}, in the trace of rank {number} of {len(self.ranks)}",
-                "comm_dst is the rank itself, comm_src another one that has a trace",
+                "comm_dst is the rank itself, comm_src another that has a trace; -1 is none given",
             )  # fmt: skip
         self.count(rank, now)
         rank.active[at] = "send", "pair"
@@ -356,11 +354,12 @@ class _Replay:
     def report(self, end: int) -> StepResult:
         for rank in self.ranks:
             self.count(rank, end)
-        lines = tuple(
-            Line(f"rank {rank.trace.rank}", rank.compute_ps, rank.exposed_ps, end - rank.compute_ps - rank.exposed_ps)
-            for rank in self.ranks
-        )
         ranks = len(self.ranks)
+        every = self.ranks * len(self.trace.ranks) if self.alike else self.ranks
+        lines = tuple(
+            Line(f"rank {number}", rank.compute_ps, rank.exposed_ps, end - rank.compute_ps - rank.exposed_ps)
+            for number, rank in enumerate(every)
+        )
         uses = tuple(
             CollectiveUse(
                 kind, group, use.members, use.count / ranks, use.size_bytes / ranks, use.time_ps / ranks,
@@ -369,39 +368,18 @@ class _Replay:
             for (kind, group), use in self.uses.items()
         )  # fmt: skip
         notes = []
+        if left_out := sum(rank.trace.callers_left_out for rank in self.ranks):
+            notes.append(f"{left_out:,} control dependencies are left out: on callers that are not there or end later")
+        if self.uneven:
+            notes.append(
+                f"{self.uneven:,} all-to-alls have members of different sizes; each takes what its largest does"
+            )
         if self.untimed:
             notes.append(f"{self.untimed:,} nodes have no duration and count as none; give --peak and --memory-rate")
-        if self.alike:
+        if len(self.trace.ranks) == 1:
             notes.append("one rank's trace stands for all accelerators")
         return StepResult(self.trace.name, "Chakra", self.world, end, lines, uses, notes=tuple(notes))
 
 
-def _stream(node: Node) -> int:
-    """What a node runs on. Receives need nothing: they wait."""
-    if node.kind in ("receive", "metadata", "invalid"):
-        return FREE
-    if node.kind in ("collective", "send"):
-        return SENDING
-    return HOST if node.on_host or node.kind in ("storage", "batch", "checkpoint") else COMPUTING
-
-
 def _group_name(members: int, world: int) -> str:
     return "all" if members == world else f"group of {members}"
-
-
-def _begin(trace: RankTrace) -> _Rank:
-    index = {node.number: at for at, node in enumerate(trace.nodes)}
-    followers: list[list[int]] = [[] for _ in trace.nodes]
-    ready: list[list[tuple[int, int]]] = [[] for _ in range(4)]
-    for at, node in enumerate(trace.nodes):
-        for before in node.after:
-            followers[index[before]].append(at)
-        if not node.after:
-            ready[_stream(node)].append((node.number, at))
-    _heapify(ready)
-    return _Rank(trace, [len(node.after) for node in trace.nodes], followers, ready)
-
-
-def _heapify(queues: Sequence[list[tuple[int, int]]]) -> None:
-    for queue in queues:
-        heapify(queue)

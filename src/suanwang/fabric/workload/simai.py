@@ -32,6 +32,7 @@ POLICIES = {
     "HYBRID_TRANSFORMER_FWD_IN_BCKWD": ("tensor", "tensor", "data"),
     "HYBRID_DATA_MODEL": ("domain", "domain", "domains"),
     "HYBRID_MODEL_DATA": ("domains", "domains", "domain"),
+    "DISTRIBUTED_INFERENCE": ("all", "all", "none"),
 }
 """For each policy, the groups of collectives forwards, of inputs' and of weights' gradients."""
 CUSTOMIZED = "HYBRID_CUSTOMIZED"
@@ -42,9 +43,16 @@ TYPES = {
     "ALLGATHER": "all-gather",
     "REDUCESCATTER": "reduce-scatter",
     "ALLTOALL": "all-to-all",
+    "BROADCAST": "broadcast",
 }
 SUFFIXES = {"": "", "_EP": "expert", "_DP_EP": "expert-data"}
-DEGREES = ("model_parallel_NPU_group", "ep", "pp", "vpp", "ga", "all_gpus", "pp_comm")
+DEGREES = ("model_parallel_NPU_group", "ep", "pp", "vpp", "ga", "all_gpus", "pp_comm", "mode")
+ALSO = {"expert_parallel_npu_group": "ep"}
+"""Other names of degrees."""
+INFERENCE = 1
+"""The `mode` of texts that only go forwards."""
+BY_CHAKRA = ("HYBRID_DLRM", "HYBRID_DLRM_ENHANCED")
+"""Policies whose collectives run beside some layers only, which Chakra's converter writes out."""
 
 CYCLE_PS = 1000
 LARGEST_TEXT_BYTES = 256 * 2**20
@@ -74,6 +82,11 @@ class Layer:
     weights: Phase
     delay_ps: int
 
+    @property
+    def gathers(self) -> bool:
+        """Whether there is an all-gather."""
+        return any(one.kind == "all-gather" and one.size_bytes for one in (self.forward, self.inputs, self.weights))
+
 
 @dataclass(frozen=True, slots=True)
 class Layered:
@@ -89,8 +102,14 @@ class Layered:
 
     @property
     def from_aicb(self) -> bool:
-        """Whether the first line has what AICB adds."""
-        return "all_gpus" in self.degrees
+        """Whether AICB wrote it: it adds to the first line, or (older) does no layer again where that is the policy."""
+        again = self.policy == "HYBRID_TRANSFORMER_FWD_IN_BCKWD"
+        return "all_gpus" in self.degrees or (again and not self.checkpoints and not self.initiators)
+
+    @property
+    def forwards_only(self) -> bool:
+        """Whether it is inference."""
+        return self.policy == "DISTRIBUTED_INFERENCE" or self.degrees.get("mode") == INFERENCE
 
     def step(self, accelerators: int, domain: int) -> Step:
         """The step on a design of that many accelerators, `domain` of them in a scale-up domain.
@@ -108,6 +127,12 @@ class Layered:
         groups = _groups(self, total, pipeline, domain)
         batches, chunks = get("ga") or 1, get("vpp") or 1
         notes = []
+        if self.forwards_only:
+            if pipeline > 1:
+                raise self.fail(f"inference on {pipeline} stages is not simulated", "pp: 1")
+            notes.append("inference: layers go forwards only")
+        if not self.from_aicb and any(layer.gathers for layer in self.layers):
+            notes.append("all-gathers name what each brings, as in ASTRA-sim; SimAI's MICRO texts mean the whole")
         if chunks > 1 and (pipeline < 2 or batches % pipeline):
             if pipeline > 1:
                 notes.append(f"vpp {chunks} is left out: {batches} microbatches are no multiple of {pipeline} stages")
@@ -194,7 +219,7 @@ def _chunk(text: Layered, groups: dict[str, Group]) -> Chunk:
     checkpoints = sorted(text.checkpoints)
     for layer in text.layers:
         forward += run(layer.forward, layer)
-    for number in range(len(text.layers) - 1, -1, -1):
+    for number in () if text.forwards_only else range(len(text.layers) - 1, -1, -1):
         layer = text.layers[number]
         if number in text.initiators:
             before = bisect_right(checkpoints, number)
@@ -223,7 +248,7 @@ def read_simai(path: Path, progress: Callable[[float], None] | None = None) -> L
         raise SuanwangError(
             TOO_LARGE, f"more than {LARGEST_TEXT_BYTES >> 20} MiB of text", "split it", Place(str(path))
         )
-    text = path.read_text("utf-8", errors="replace")
+    text = path.read_text("utf-8-sig", errors="replace")
     return _Reader(str(path), text.splitlines()).workload(path.stem, progress)
 
 
@@ -277,12 +302,14 @@ class _Reader:
         known = (*POLICIES, CUSTOMIZED)
         if not words or words[0] not in known:
             word = words[0][:60] if words else ""
-            raise self.fail(f"the policy {word!r} is not simulated", nearest(word, known, "policies"))
+            hint = "Chakra's converter (Text) makes traces of it, which are" if word in BY_CHAKRA else ""
+            raise self.fail(f"the policy {word!r} is not simulated", hint or nearest(word, known, "policies"))
         degrees: dict[str, int] = {}
         lists: dict[str, frozenset[int]] = {}
         at = 1
         while at < len(words):
             key = words[at].removesuffix(":")
+            key = ALSO.get(key, key)
             if at + 1 >= len(words):
                 raise self.fail(f"{key[:40]!r} has no number", "write NAME: NUMBER")
             value = self.number_of(words[at + 1], key[:40])

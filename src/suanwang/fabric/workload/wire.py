@@ -18,14 +18,16 @@ Value = int | bytes
 class Malformed(ValueError):
     """The bytes are not what they should be; `offset` is where, from the start of the file."""
 
-    def __init__(self, message: str, offset: int) -> None:
+    def __init__(self, message: str, offset: int, hint: str = "") -> None:
         super().__init__(message)
-        self.offset = offset
+        self.offset, self.hint = offset, hint
 
 
 def varint(data: bytes, at: int, start: int = 0) -> tuple[int, int]:
     """The unsigned number at `at`, and where what follows it begins. `start` is the file's offset of data[0]."""
     value = shift = 0
+    if at < len(data) and data[at] < 0x80:
+        return data[at], at + 1
     for position in range(at, min(at + MOST_VARINT_BYTES, len(data))):
         byte = data[position]
         value |= (byte & 0x7F) << shift
@@ -39,8 +41,8 @@ def varint(data: bytes, at: int, start: int = 0) -> tuple[int, int]:
 
 def fields(data: bytes, start: int = 0) -> Iterator[tuple[int, int, Value, int]]:
     """(Field number, wire type, value, offset in the file) of each field of a message."""
-    at = 0
-    while at < len(data):
+    at, end = 0, len(data)
+    while at < end:
         begin = at
         tag = data[at]
         if tag < 0x80:
@@ -55,8 +57,8 @@ def fields(data: bytes, start: int = 0) -> Iterator[tuple[int, int, Value, int]]
             value, at = varint(data, at, start)
         elif kind == BYTES:
             size, at = varint(data, at, start)
-            if size > len(data) - at:
-                raise Malformed(f"field {number} claims {size} bytes, and {len(data) - at} are left", start + begin)
+            if size > end - at:
+                raise Malformed(f"field {number} claims {size} bytes, and {end - at} are left", start + begin)
             value, at = data[at : at + size], at + size
         elif kind in (FIXED64, FIXED32):
             size = 8 if kind == FIXED64 else 4
@@ -82,6 +84,11 @@ def numbers(kind: int, value: Value, offset: int) -> list[int]:
 def double(bits: int) -> float:
     """The number whose IEEE 754 bits a FIXED64 field holds."""
     return float(struct.unpack("<d", struct.pack("<Q", bits))[0])
+
+
+def single(bits: int) -> float:
+    """The number whose IEEE 754 bits a FIXED32 field holds."""
+    return float(struct.unpack("<f", struct.pack("<I", bits))[0])
 
 
 def signed(number: int) -> int:

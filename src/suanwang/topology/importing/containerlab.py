@@ -1,6 +1,6 @@
 """containerlab topology files (containerlab.dev/manual/topo-def-file): nodes, their kinds, and links.
 
-A node's role is its label `role` (`host`, `router`, `gateway`) if it has one; else it is a host when its kind is
+A node's role is its label `role` (`ROLES`) if it has one; else it is a host when its kind is
 `linux` and its image is not that of a routing daemon, and a router otherwise. Properties are inherited as containerlab
 does: the node's own word wins, then its group's, its kind's, the defaults'. Links of the types that leave the lab
 (`host`, `mgmt-net`, `macvlan`, `vxlan`, `dummy`) are passed over.
@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from typing import Any, NoReturn, cast
+from typing import Any, NoReturn
 
 from suanwang.model.errors import SuanwangError
 from suanwang.model.reading import LocatedDict, line_of, path_text, read_text
@@ -23,7 +23,12 @@ from suanwang.topology.importing.published import (
 )
 from suanwang.topology.kinds import INTERFACE, Role
 
-ROLES = ("host", "router", "gateway")
+ROLES: dict[str, Role] = {
+    **dict.fromkeys(("host", "client", "server"), "host"),
+    **dict.fromkeys(("router", "leaf", "spine", "superspine", "core", "border"), "router"),
+    "gateway": "gateway",
+}
+"""What labs call nodes by the label `role`, and what they are here."""
 ROUTING_IMAGES = ("frr", "bird", "gobgp", "exabgp", "openbgpd", "quagga", "holo", "vyos")
 OUTSIDE = frozenset({"host", "mgmt-net", "macvlan"})
 """Names of ends that are no nodes: they stand for the machine or its network."""
@@ -75,10 +80,10 @@ class _Reader:
         kind = str(self._inherited(name, "kind") or "linux")
         role = self._labels(name).get("role")
         if role is not None:
-            if role not in ROLES:
+            if str(role) not in ROLES:
                 path = ("topology", "nodes", name)
                 self._refuse(path, f"the role of {name} is {str(role)[:60]!r}", f"use {', '.join(ROLES)}")
-            return cast(Role, role)
+            return ROLES[str(role)]
         image = str(self._inherited(name, "image") or "").lower()
         return "host" if kind == "linux" and not any(word in image for word in ROUTING_IMAGES) else "router"
 
