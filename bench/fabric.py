@@ -147,8 +147,8 @@ def configuration(options: argparse.Namespace) -> Iterable[Line]:
 
 def latency(options: argparse.Namespace) -> Iterator[Line]:
     """Budgets of remote access and of messages; where a target is not kept, what a switch might take at most."""
-    from suanwang.fabric.latency import budgets
-    from suanwang.fabric.opening import read_design
+    from suanwang.fabric.design.latency import budgets
+    from suanwang.fabric.design.opening import read_design
 
     for preset in BUDGETS:
         for one in budgets(read_design(PRESET.format(name=preset))):

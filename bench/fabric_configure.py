@@ -18,7 +18,7 @@ from suanwang.cli.fabric_configure_folder import write_folder
 from suanwang.fabric.clos import Clos, Tier
 from suanwang.fabric.configure.files import FORMATS, Writer
 from suanwang.fabric.configure.plan import Plan
-from suanwang.fabric.fare import path_bandwidth
+from suanwang.fabric.routing.fare import path_bandwidth
 
 GBPS = 10**9
 SMALL = Clos((Tier(32, 1, 200 * GBPS), Tier(128, 4, 400 * GBPS, bundle=4)))

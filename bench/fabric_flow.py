@@ -13,9 +13,9 @@ from suanwang.fabric.collectives.astra import Ring, ring_time_ns
 from suanwang.fabric.collectives.cost import FabricModel, Group, collective_time
 from suanwang.fabric.collectives.unfolding import run, unfold
 from suanwang.fabric.flow.engine import simulate_paths
+from suanwang.fabric.flow.maxmin import Usage, max_min
 from suanwang.fabric.flow.paths import find_paths
-from suanwang.fabric.maxmin import Usage, max_min
-from suanwang.fabric.routes import shortest
+from suanwang.fabric.routing.routes import shortest
 from suanwang.fabric.traffic import permutation
 
 G = 10**9

@@ -14,7 +14,7 @@ from pathlib import Path
 import yaml
 
 from suanwang.fabric.collectives import cost
-from suanwang.fabric.opening import read_design
+from suanwang.fabric.design.opening import read_design
 from suanwang.fabric.workload.forms import read_workload, run_step
 from suanwang.fabric.workload.result import StepResult
 from suanwang.fabric.workload.wire import write_field, write_varint

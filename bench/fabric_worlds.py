@@ -18,9 +18,9 @@ from typing import Any
 import numpy as np
 
 from suanwang.fabric.clos import Clos, Tier
+from suanwang.fabric.design.opening import read_design
 from suanwang.fabric.exchange.htsim import read_topology
 from suanwang.fabric.exchange.matrix import read_matrix
-from suanwang.fabric.opening import read_design
 from suanwang.fabric.packet.settings import Settings
 from suanwang.fabric.traffic import Traffic, permutation
 from suanwang.fabric.trial import Trial, run

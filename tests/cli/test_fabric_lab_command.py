@@ -15,10 +15,10 @@ from click.testing import CliRunner
 
 from suanwang.cli import fabric_lab
 from suanwang.cli.main import main
+from suanwang.fabric.cabling.neighbours import Comparison
+from suanwang.fabric.cabling.sessions import Discovery
 from suanwang.fabric.clos import Clos, Tier
 from suanwang.fabric.configure.plan import Options
-from suanwang.fabric.neighbours import Comparison
-from suanwang.fabric.sessions import Discovery
 from suanwang.lab import namespaces
 from suanwang.lab.fabric_cabling import Survey
 from suanwang.lab.fabric_setting import Setting

@@ -23,7 +23,7 @@ import numpy as np
 from suanwang.fabric.network import Network
 from suanwang.fabric.packet.layout import MOST_SMALL
 from suanwang.fabric.packet.settings import Settings
-from suanwang.fabric.routes import Routes, shortest
+from suanwang.fabric.routing.routes import Routes, shortest
 from suanwang.fabric.traffic import Traffic
 
 PORT_TURN, PACKET_TURN, TIMER_TURN = range(3)

@@ -6,9 +6,9 @@ from math import prod
 
 from hypothesis import strategies as st
 
-from suanwang.fabric.building import build
 from suanwang.fabric.clos import Clos, Tier
-from suanwang.fabric.design import Design
+from suanwang.fabric.design.building import build
+from suanwang.fabric.design.design import Design
 from suanwang.fabric.dragonfly import Dragonfly
 from suanwang.fabric.kinds import FabricSpec
 from suanwang.model.units import rate_text

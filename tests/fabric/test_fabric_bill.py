@@ -14,14 +14,14 @@ from scipy.sparse import csr_array
 from scipy.sparse.csgraph import maximum_flow
 from tests.fabric.random_fabrics import GBPS, design_of, dragonflies, small_clos
 
-from suanwang.fabric.bill import bill
-from suanwang.fabric.building import build
 from suanwang.fabric.clos import TIER_NAMES, Clos, Tier
-from suanwang.fabric.counting import bisection_bps, diameter
-from suanwang.fabric.domains import domains
+from suanwang.fabric.design.bill import bill
+from suanwang.fabric.design.building import build
+from suanwang.fabric.design.counting import bisection_bps, diameter
+from suanwang.fabric.design.domains import domains
+from suanwang.fabric.design.lengths import lots
 from suanwang.fabric.dragonfly import Dragonfly
 from suanwang.fabric.kinds import FabricSpec
-from suanwang.fabric.lengths import lots
 from suanwang.fabric.network import Network
 
 

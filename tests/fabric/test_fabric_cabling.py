@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.fabric.random_fabrics import small_clos
 
-from suanwang.fabric.cabling import (
+from suanwang.fabric.cabling.cables import (
     COLUMNS,
     PORT_NAMES,
     Cable,

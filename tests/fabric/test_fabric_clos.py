@@ -12,7 +12,7 @@ from tests.fabric.random_fabrics import small_clos
 
 from suanwang.fabric.clos import Clos, Tier
 from suanwang.fabric.network import Network
-from suanwang.fabric.routes import shortest, unreachable
+from suanwang.fabric.routing.routes import shortest, unreachable
 from suanwang.model.errors import INVALID, SuanwangError
 from suanwang.model.reading import TOO_LARGE
 

@@ -11,10 +11,10 @@ from suanwang.fabric.collectives.cost import FabricModel, Group, collective_time
 from suanwang.fabric.collectives.pipelining import Message, Rounds, pipelined_ps
 from suanwang.fabric.collectives.unfolding import run, unfold
 from suanwang.fabric.flow.engine import simulate_paths
+from suanwang.fabric.flow.maxmin import Usage
 from suanwang.fabric.flow.paths import Paths, find_paths
-from suanwang.fabric.maxmin import Usage
 from suanwang.fabric.network import Network
-from suanwang.fabric.routes import shortest
+from suanwang.fabric.routing.routes import shortest
 from suanwang.fabric.traffic import Traffic
 from suanwang.model.errors import SuanwangError
 

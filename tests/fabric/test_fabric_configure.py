@@ -26,8 +26,8 @@ from suanwang.fabric.configure.numbering import PRIVATE_ASN, Pools
 from suanwang.fabric.configure.openconfig import openconfig
 from suanwang.fabric.configure.plan import Options, Plan, Sessions
 from suanwang.fabric.configure.sonic import config_db
-from suanwang.fabric.fare import FareRoutes, path_bandwidth
 from suanwang.fabric.network import Network
+from suanwang.fabric.routing.fare import FareRoutes, path_bandwidth
 from suanwang.model.errors import SuanwangError
 
 GBPS = 10**9

@@ -8,14 +8,14 @@ import pytest
 from hypothesis import given
 from tests.fabric.random_fabrics import design_of, small_clos
 
-from suanwang.fabric.bill import bill
-from suanwang.fabric.building import build
 from suanwang.fabric.capability import CAPABILITY, admit_fabric
 from suanwang.fabric.clos import Clos
-from suanwang.fabric.derivations import derivation
+from suanwang.fabric.design.bill import bill
+from suanwang.fabric.design.building import build
+from suanwang.fabric.design.derivations import derivation
+from suanwang.fabric.design.opening import read_design
+from suanwang.fabric.design.presets import PRESETS
 from suanwang.fabric.kinds import FabricSpec
-from suanwang.fabric.opening import read_design
-from suanwang.fabric.presets import PRESETS
 from suanwang.model.errors import SuanwangError
 from suanwang.model.reading import read_text
 from suanwang.model.reference import Key

@@ -15,12 +15,12 @@ from tests.fabric.random_fabrics import dragonflies, small_clos
 
 from suanwang.fabric.clos import Clos, Tier
 from suanwang.fabric.dragonfly import Dragonfly
-from suanwang.fabric.drawing import draw
-from suanwang.fabric.figures import MOST_RUNS, draw_distributions
+from suanwang.fabric.drawing.figures import MOST_RUNS, draw_distributions
+from suanwang.fabric.drawing.picture import draw
+from suanwang.fabric.drawing.sketch import ENDPOINTS, SLOTS, Sketch, few, spread
+from suanwang.fabric.drawing.sketch_clos import sketch_clos
+from suanwang.fabric.drawing.sketch_network import sketch_dragonfly, sketch_network
 from suanwang.fabric.network import Network
-from suanwang.fabric.sketch import ENDPOINTS, SLOTS, Sketch, few, spread
-from suanwang.fabric.sketch_clos import sketch_clos
-from suanwang.fabric.sketch_network import sketch_dragonfly, sketch_network
 from suanwang.model.errors import SuanwangError
 
 G = 10**9

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from tests.fabric.random_fabrics import dragonflies, small_clos
 
 from suanwang.fabric.clos import Clos, Tier
+from suanwang.fabric.design.opening import open_fabric
 from suanwang.fabric.exchange.containerlab import SONIC, containerlab_text, parse_containerlab
 from suanwang.fabric.exchange.infragraph import parse_infragraph
 from suanwang.fabric.exchange.infragraph_text import infragraph_text
@@ -21,7 +22,6 @@ from suanwang.fabric.exchange.ns3 import ns3_text, parse_ns3
 from suanwang.fabric.exchange.reading import FORMATS, read_imported, recognise
 from suanwang.fabric.exchange.simai import parse_simai, simai_text
 from suanwang.fabric.network import Network
-from suanwang.fabric.opening import open_fabric
 from suanwang.model.errors import SuanwangError
 
 WIRING = ("first_port", "source", "target", "peer", "rate_bps", "latency_ps")
@@ -301,7 +301,7 @@ def test_mistakes_in_infragraph_files_are_named(old: bytes, new: bytes, line: in
 
 
 def test_every_format_is_recognised(tmp_path: Path) -> None:
-    from suanwang.fabric.cabling import csv_text, network_cables
+    from suanwang.fabric.cabling.cables import csv_text, network_cables
     from suanwang.fabric.exchange.htsim import topology_text
 
     plain = Clos((Tier(4, 1, 10**11), Tier(2, 2, 10**11)))

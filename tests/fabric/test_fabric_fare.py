@@ -14,14 +14,14 @@ from scipy.sparse.csgraph import maximum_flow
 
 from suanwang.fabric.clos import Clos, Tier
 from suanwang.fabric.configure.plan import Plan
-from suanwang.fabric.fare import (
+from suanwang.fabric.network import Network
+from suanwang.fabric.routing.fare import (
     GREATEST,
     FareRoutes,
     frr_weights,
     path_bandwidth,
     reduced,
 )
-from suanwang.fabric.network import Network
 from suanwang.model.errors import SuanwangError
 
 GBPS = 10**9

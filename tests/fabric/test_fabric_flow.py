@@ -7,11 +7,11 @@ from hypothesis import strategies as st
 
 from suanwang.fabric.clos import Clos, Tier
 from suanwang.fabric.flow.engine import simulate_flows, simulate_paths
-from suanwang.fabric.flow.engine_kernels import lower, settle
+from suanwang.fabric.flow.fluid_kernels import lower, settle
+from suanwang.fabric.flow.maxmin import Usage, max_min
 from suanwang.fabric.flow.paths import Paths, find_paths
-from suanwang.fabric.maxmin import Usage, max_min
 from suanwang.fabric.network import Network
-from suanwang.fabric.routes import shortest
+from suanwang.fabric.routing.routes import shortest
 from suanwang.fabric.traffic import Traffic, incast, permutation
 from suanwang.model.errors import SuanwangError
 

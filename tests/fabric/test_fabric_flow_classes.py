@@ -11,7 +11,7 @@ from suanwang.fabric.clos import Clos, Tier
 from suanwang.fabric.flow import classes
 from suanwang.fabric.flow.coordinates import clos_paths
 from suanwang.fabric.flow.engine import simulate_flows, simulate_paths
-from suanwang.fabric.routes import shortest
+from suanwang.fabric.routing.routes import shortest
 from suanwang.fabric.traffic import Traffic, all_to_all
 from suanwang.model.errors import SuanwangError
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from suanwang.fabric.building import build
-from suanwang.fabric.design import Design
+from suanwang.fabric.design.building import build
+from suanwang.fabric.design.design import Design
+from suanwang.fabric.design.latency import ADAPTER_PS, HOST_PS, PS_PER_MM, Budget, budgets, remote_access
 from suanwang.fabric.kinds import FabricSpec
-from suanwang.fabric.latency import ADAPTER_PS, HOST_PS, PS_PER_MM, Budget, budgets, remote_access
 
 
 def design(spec: object) -> Design:

@@ -12,9 +12,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from suanwang.fabric import lldp, lldp_bgp
-from suanwang.fabric.lldp import Advertisement, decode, encode
-from suanwang.fabric.lldp_bgp import BgpInformation, PeeringAddress, SessionCapability
+from suanwang.fabric.cabling import lldp, lldp_bgp
+from suanwang.fabric.cabling.lldp import Advertisement, decode, encode
+from suanwang.fabric.cabling.lldp_bgp import BgpInformation, PeeringAddress, SessionCapability
 from suanwang.model.errors import SuanwangError
 
 SOURCE = bytes.fromhex("020000000001")

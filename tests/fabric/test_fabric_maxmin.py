@@ -11,8 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from suanwang.fabric.flow.engine import simulate_paths
+from suanwang.fabric.flow.maxmin import Usage, collapsed, max_min
 from suanwang.fabric.flow.paths import Paths
-from suanwang.fabric.maxmin import Usage, collapsed, max_min
 from suanwang.fabric.traffic import Traffic
 from suanwang.model.errors import SuanwangError
 

@@ -12,11 +12,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from suanwang.fabric.cabling import Cable
-from suanwang.fabric.lldp import Advertisement
-from suanwang.fabric.lldp_bgp import BgpInformation, PeeringAddress, SessionCapability
-from suanwang.fabric.neighbours import Comparison, End, Remedy, Sighting, compare, ends
-from suanwang.fabric.sessions import discover
+from suanwang.fabric.cabling.cables import Cable
+from suanwang.fabric.cabling.lldp import Advertisement
+from suanwang.fabric.cabling.lldp_bgp import BgpInformation, PeeringAddress, SessionCapability
+from suanwang.fabric.cabling.neighbours import Comparison, End, Remedy, Sighting, compare, ends
+from suanwang.fabric.cabling.sessions import discover
 from suanwang.model.errors import SuanwangError
 
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from suanwang.fabric.bill import Bill, bill
-from suanwang.fabric.building import build
+from suanwang.fabric.design.bill import Bill, bill
+from suanwang.fabric.design.building import build
+from suanwang.fabric.design.pricing import Prices, account, read_prices
 from suanwang.fabric.kinds import FabricSpec
-from suanwang.fabric.pricing import Prices, account, read_prices
 from suanwang.model.errors import SuanwangError
 
 

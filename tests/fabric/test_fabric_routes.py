@@ -10,12 +10,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.fabric.random_fabrics import dragonflies, small_clos
 
-from suanwang.fabric import routes as module
 from suanwang.fabric.clos import Clos, Tier
-from suanwang.fabric.fare import path_bandwidth
 from suanwang.fabric.network import Network
-from suanwang.fabric.routes import shortest, unreachable
-from suanwang.fabric.routes_kernels import rounds
+from suanwang.fabric.routing import routes as module
+from suanwang.fabric.routing.fare import path_bandwidth
+from suanwang.fabric.routing.routes import shortest, unreachable
+from suanwang.fabric.routing.routes_kernels import rounds
 from suanwang.model.errors import INVALID, SuanwangError
 
 GBPS = 10**9

@@ -10,10 +10,10 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from suanwang.fabric.chip import Chip, check_ports
 from suanwang.fabric.clos import Clos, Tier
+from suanwang.fabric.design.chip import Chip, check_ports
+from suanwang.fabric.design.solving import Solution, leaf_ports, nearest_split, solve
 from suanwang.fabric.kinds import SolveSpec
-from suanwang.fabric.solving import Solution, leaf_ports, nearest_split, solve
 from suanwang.model.errors import SuanwangError
 
 RATE = 400 * 10**9

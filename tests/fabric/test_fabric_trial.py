@@ -79,6 +79,18 @@ def test_degraded_cables_weigh_less_under_fare(engine: Engine) -> None:
     assert shares["spray"] > 2 * shares["fare"]
 
 
+@pytest.mark.parametrize("engine", ENGINES)
+def test_a_sender_that_waits_for_the_acknowledgement_starts_others_later(engine: Engine) -> None:
+    ends = []
+    for at_sender in (False, True):
+        traffic = Traffic.build(
+            16, [0, 5], [5, 9], MB, waits_for=[-1, 0], fires=[0, -1], trigger_count=1, at_sender=at_sender
+        )
+        ends.append(run(Trial(NETWORK, traffic, engine=engine)).simulated_us)
+    back = NETWORK.latency_ps[0] * 4 / PS_PER_US
+    assert ends[1] - ends[0] == pytest.approx(back, rel=0.02)
+
+
 def test_progress_is_told() -> None:
     asked: list[tuple[int, int]] = []
 

@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 from suanwang.fabric.clos import Clos, Tier
-from suanwang.fabric.opening import read_design
+from suanwang.fabric.design.opening import read_design
 from suanwang.fabric.workload.chakra import Trace
 from suanwang.fabric.workload.description import Described, TrainingStepSpec
 from suanwang.fabric.workload.forms import StepOptions, Workload, read_workload, run_step

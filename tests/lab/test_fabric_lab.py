@@ -17,10 +17,10 @@ from pathlib import Path
 import pytest
 from pyroute2 import IPRoute
 
-from suanwang.fabric.cabling import Cable
+from suanwang.fabric.cabling.cables import Cable
+from suanwang.fabric.cabling.neighbours import ends, named
 from suanwang.fabric.clos import Clos, Tier
 from suanwang.fabric.configure.plan import Options, Plan
-from suanwang.fabric.neighbours import ends, named
 from suanwang.fabric.network import Network
 from suanwang.lab import namespaces
 from suanwang.lab.fabric import FabricLab, Host
@@ -313,8 +313,8 @@ def test_changed_routes_are_noticed_and_read(pair: FabricLab) -> None:
 
 @pytest.mark.root
 def test_frames_pass_on_real_cables_and_hostile_ones_are_passed_over(pair: FabricLab) -> None:
-    from suanwang.fabric.lldp import Advertisement
-    from suanwang.fabric.neighbours import End
+    from suanwang.fabric.cabling.lldp import Advertisement
+    from suanwang.fabric.cabling.neighbours import End
     from suanwang.lab.fabric_lldp import PortState, exchange
 
     def says(end: End, state: PortState) -> Advertisement:

@@ -82,7 +82,7 @@ def _together(found: list[tuple[Any, dict[str, Any]]]) -> dict[str, Any]:
 
 def _plot(path: str, times: dict[str, Any], utilisation: dict[str, float]) -> None:
     from suanwang.cli.output import write_whole
-    from suanwang.fabric.figures import draw_distributions
+    from suanwang.fabric.drawing.figures import draw_distributions
 
     form = path.rpartition(".")[2].lower()
     kept = {name: found for name, found in times.items() if len(found)}

@@ -71,7 +71,7 @@ def configure(
     """
     from suanwang.fabric.configure.files import Writer
     from suanwang.fabric.configure.plan import Options, Plan
-    from suanwang.fabric.opening import open_fabric
+    from suanwang.fabric.design.opening import open_fabric
 
     begun = time.perf_counter()
     design = open_fabric(file)

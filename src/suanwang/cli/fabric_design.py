@@ -35,21 +35,21 @@ def design(file: str | None, preset: str | None, prices: str | None, derive: boo
         return
     if (file is None) == (preset is None):
         raise click.UsageError("name FILE or give --preset NAME; one of both. --list names the presets")
-    from suanwang.fabric.opening import open_fabric, open_preset
+    from suanwang.fabric.design.opening import open_fabric, open_preset
 
     found = open_preset(preset) if preset is not None else open_fabric(file or "-")
     fields = shown.design_fields(found)
     if prices is not None:
-        from suanwang.fabric.bill import bill
-        from suanwang.fabric.pricing import account, read_prices
+        from suanwang.fabric.design.bill import bill
+        from suanwang.fabric.design.pricing import account, read_prices
 
         fields["price"] = shown.price_fields(account(bill(found), read_prices(prices)))
     if derive:
-        from suanwang.fabric.derivations import derivation
+        from suanwang.fabric.design.derivations import derivation
 
         fields["derivation"] = derivation(found)
     if latency:
-        from suanwang.fabric.latency import budgets
+        from suanwang.fabric.design.latency import budgets
 
         fields["latency"] = shown.latency_fields(budgets(found))
     current().emit(fields, lambda: shown.design_text(fields))

@@ -7,11 +7,11 @@ from dataclasses import asdict
 from typing import Any
 
 from suanwang.cli.table import printable, table
-from suanwang.fabric.bill import Bill, PartBill, bill
-from suanwang.fabric.design import Design
-from suanwang.fabric.latency import Budget
-from suanwang.fabric.presets import PRESETS
-from suanwang.fabric.pricing import Account
+from suanwang.fabric.design.bill import Bill, PartBill, bill
+from suanwang.fabric.design.design import Design
+from suanwang.fabric.design.latency import Budget
+from suanwang.fabric.design.presets import PRESETS
+from suanwang.fabric.design.pricing import Account
 
 
 def preset_fields() -> list[dict[str, Any]]:

@@ -18,7 +18,7 @@ from suanwang.model.errors import INVALID, SuanwangError
 from suanwang.model.units import SIZE_UNITS, parse
 
 if TYPE_CHECKING:
-    from suanwang.fabric.design import Design
+    from suanwang.fabric.design.design import Design
     from suanwang.fabric.network import Network
     from suanwang.fabric.packet.engine import Change
     from suanwang.fabric.packet.settings import Settings
@@ -151,7 +151,7 @@ class Inputs:
 
     def design(self) -> Design:
         """The fabric that FILE, --topo or --preset names."""
-        from suanwang.fabric.opening import open_fabric, open_preset
+        from suanwang.fabric.design.opening import open_fabric, open_preset
 
         if sum(one is not None for one in (self.file, self.topo, self.preset)) != 1:
             raise click.UsageError("name FILE, or give --topo FILE or --preset NAME; one of them")

@@ -87,7 +87,7 @@ def _setting(file: str | None, bfd: bool) -> Setting:
     options = Options(bfd=bfd)
     if file is None:
         return Setting(small_fabric(), options)
-    from suanwang.fabric.opening import open_fabric
+    from suanwang.fabric.design.opening import open_fabric
 
     return Setting(open_fabric(file).network(), options)
 

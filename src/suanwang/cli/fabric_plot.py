@@ -12,9 +12,9 @@ from suanwang.cli.flags import NewFile
 from suanwang.cli.session import current, output_option
 
 if TYPE_CHECKING:
-    from suanwang.fabric.cabling import Cable
+    from suanwang.fabric.cabling.cables import Cable
     from suanwang.fabric.clos import Clos
-    from suanwang.fabric.design import Design
+    from suanwang.fabric.design.design import Design
     from suanwang.fabric.dragonfly import Dragonfly
     from suanwang.fabric.network import Network
 
@@ -77,7 +77,7 @@ def plot(
         raise click.UsageError(f"{Path(to).name!r} is no .svg or .png; or choose --export, one of {', '.join(FORMATS)}")
     if fail and (to is None or export is not None):
         raise click.UsageError("--fail marks links in a picture: give --to FILE.svg or FILE.png, without --export")
-    from suanwang.fabric.opening import open_fabric
+    from suanwang.fabric.design.opening import open_fabric
 
     design = open_fabric(file)
     fabric = _part(design, which)
@@ -89,11 +89,11 @@ def plot(
         pieces = _exported(design, fabric, which, export, switches, image, per_server, accelerator)
         written.append(_write(to, export, pieces))
     if cabling is not None:
-        from suanwang.fabric.cabling import csv_text
+        from suanwang.fabric.cabling.cables import csv_text
 
         written.append(_write(cabling, "cabling", csv_text(_cables(design, fabric, which, port_names))))
     if dot is not None:
-        from suanwang.fabric.cabling import dot_text
+        from suanwang.fabric.cabling.cables import dot_text
 
         written.append(_write(dot, "dot", dot_text(_cables(design, fabric, which, port_names), design.name)))
     told = {"fabric": design.name, "network": which, "endpoints": fabric.endpoints, "switches": fabric.switches,
@@ -115,7 +115,7 @@ def _network(fabric: Clos | Dragonfly | Network) -> Network:
 
 
 def _picture(title: str, fabric: Clos | Dragonfly | Network, to: str, fail: tuple[str, ...]) -> dict[str, Any]:
-    from suanwang.fabric.drawing import draw
+    from suanwang.fabric.drawing.picture import draw
     from suanwang.fabric.failing import failed_ports
 
     failed = failed_ports(_network(fabric), fail) if fail else None
@@ -124,7 +124,7 @@ def _picture(title: str, fabric: Clos | Dragonfly | Network, to: str, fail: tupl
 
 
 def _cables(design: Design, fabric: Clos | Dragonfly | Network, which: str, port_names: str) -> Iterator[Cable]:
-    from suanwang.fabric.cabling import clos_cables, network_cables, port_namer
+    from suanwang.fabric.cabling.cables import clos_cables, network_cables, port_namer
     from suanwang.fabric.clos import Clos
 
     if isinstance(fabric, Clos):
@@ -135,7 +135,7 @@ def _cables(design: Design, fabric: Clos | Dragonfly | Network, which: str, port
 def _kinds(design: Design, which: Any) -> Callable[[int], tuple[str, str]]:
     """Type and length of the cables of a tier, where all of them are alike."""
     from suanwang.fabric.clos import TIER_NAMES
-    from suanwang.fabric.lengths import lots
+    from suanwang.fabric.design.lengths import lots
     from suanwang.fabric.units import length_text
 
     found = lots(design, which)

@@ -11,7 +11,7 @@ from suanwang.model.registry import Admission, Capability, Kind, Resource
 
 def admit_fabric(admission: Admission, resource: Resource, before: Mapping[str, Any] | None) -> Mapping[str, Any]:
     """A fabric is accepted if its networks can be built; what they count to becomes part of it."""
-    from suanwang.fabric.building import build  # numpy, which other kinds need not wait for
+    from suanwang.fabric.design.building import build  # numpy, which other kinds need not wait for
 
     design = build(resource.key.name, cast(FabricSpec, resource.spec))
     parts = (design.scale_out, design.scale_up)

@@ -152,7 +152,7 @@ class Network:
         """Whether tiers are layers: no cable joins switches of one tier, and while nothing has failed every endpoint
         that can be reached at all can be reached up and then down, as in folded Clos networks.
         """
-        from suanwang.fabric.routes_kernels import distances
+        from suanwang.fabric.routing.routes_kernels import distances
 
         inner = (self.source >= self.endpoints) & (self.target >= self.endpoints)
         if bool((self.tier[self.source[inner]] == self.tier[self.target[inner]]).any()):

@@ -21,9 +21,10 @@ FOREVER_PS = 2**61
 class Traffic:
     """Flows as arrays, one entry each: endpoints, bytes, and the time in picoseconds at which it may start.
 
-    Flows can wait for others. `trigger_count[t]` is how many flows must be received whole until trigger t goes off;
-    flow i counts towards `fires[i]`, and starts `start_ps[i]` after `waits_for[i]` went off; -1 is no trigger, and
-    `start_ps` then counts from the beginning. A trigger that nothing waits for is allowed.
+    Flows can wait for others. `trigger_count[t]` is how many flows must be done until trigger t goes off: received
+    whole, or, for those `at_sender`, when their senders know of it. Flow i counts towards `fires[i]`, and starts
+    `start_ps[i]` after `waits_for[i]` went off; -1 is no trigger, and `start_ps` then counts from the beginning. A
+    trigger that nothing waits for is allowed.
     """
 
     source: Integers
@@ -33,6 +34,7 @@ class Traffic:
     waits_for: Integers
     fires: Integers
     trigger_count: Integers
+    at_sender: NDArray[np.bool_]
 
     @staticmethod
     def build(
@@ -44,6 +46,7 @@ class Traffic:
         waits_for: ArrayLike = NONE,
         fires: ArrayLike = NONE,
         trigger_count: ArrayLike = (),
+        at_sender: ArrayLike = False,
     ) -> Traffic:
         """Checked flows between endpoints 0 .. endpoints - 1; single values stand for all flows.
 
@@ -57,11 +60,12 @@ class Traffic:
             for column in (source, target, size_bytes, start_ps, waits_for, fires)
         ]
         counts = np.atleast_1d(np.asarray(trigger_count, np.int64))
+        heard = np.broadcast_to(np.asarray(at_sender, np.bool_), sources.shape).copy()
         _check(endpoints, columns, counts)
-        for array in (*columns, counts):
+        for array in (*columns, counts, heard):
             array.setflags(write=False)
         sender, receiver, sizes, starts, awaited, fired = columns
-        return Traffic(sender, receiver, sizes, starts, awaited, fired, counts)
+        return Traffic(sender, receiver, sizes, starts, awaited, fired, counts, heard)
 
     def __len__(self) -> int:
         return len(self.source)

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from suanwang.fabric.network import Network
 from suanwang.fabric.packet.engine import Change, Limits
 from suanwang.fabric.packet.settings import Settings
-from suanwang.fabric.routing import router_for
+from suanwang.fabric.routing.policy import router_for
 from suanwang.fabric.traffic import Traffic
 from suanwang.model.errors import INVALID, SuanwangError
 

@@ -17,8 +17,8 @@ from pathlib import Path
 
 from pyroute2 import IPRoute
 
-from suanwang.fabric.cabling import Cable
-from suanwang.fabric.neighbours import ends, named
+from suanwang.fabric.cabling.cables import Cable
+from suanwang.fabric.cabling.neighbours import ends, named
 from suanwang.lab import links, namespaces
 from suanwang.lab.description import DEFAULT_MTU_BYTES, LinkDescription
 from suanwang.lab.fabric_routers import FileRouter

@@ -6,11 +6,11 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from ipaddress import IPv4Address
 
-from suanwang.fabric.cabling import Cable
-from suanwang.fabric.lldp import Advertisement
-from suanwang.fabric.lldp_bgp import BgpInformation, PeeringAddress
-from suanwang.fabric.neighbours import Comparison, End, compare, ends, named, sighting
-from suanwang.fabric.sessions import Discovery, discover
+from suanwang.fabric.cabling.cables import Cable
+from suanwang.fabric.cabling.lldp import Advertisement
+from suanwang.fabric.cabling.lldp_bgp import BgpInformation, PeeringAddress
+from suanwang.fabric.cabling.neighbours import Comparison, End, compare, ends, named, sighting
+from suanwang.fabric.cabling.sessions import Discovery, discover
 from suanwang.lab.fabric import FabricLab
 from suanwang.lab.fabric_lldp import PortState, exchange
 from suanwang.lab.fabric_setting import Setting

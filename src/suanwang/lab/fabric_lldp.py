@@ -14,9 +14,9 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from ipaddress import IPv6Address
 
-from suanwang.fabric import lldp
-from suanwang.fabric.lldp import Advertisement
-from suanwang.fabric.neighbours import End
+from suanwang.fabric.cabling import lldp
+from suanwang.fabric.cabling.lldp import Advertisement
+from suanwang.fabric.cabling.neighbours import End
 from suanwang.lab import namespaces
 from suanwang.model.errors import SuanwangError
 

@@ -13,11 +13,11 @@ from ipaddress import ip_interface, ip_network
 import numpy as np
 from numpy.typing import NDArray
 
-from suanwang.fabric.cabling import Cable, network_cables, port_namer
+from suanwang.fabric.cabling.cables import Cable, network_cables, port_namer
+from suanwang.fabric.cabling.neighbours import End, ends
 from suanwang.fabric.clos import Clos, Tier
 from suanwang.fabric.configure.frr import configure_frr
 from suanwang.fabric.configure.plan import Options, Plan, Switch
-from suanwang.fabric.neighbours import End, ends
 from suanwang.fabric.network import Network
 from suanwang.lab.fabric import Host
 from suanwang.lab.links import INTERFACE_NAME_LIMIT

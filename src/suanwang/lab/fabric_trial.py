@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 
-from suanwang.fabric.cabling import Cable
+from suanwang.fabric.cabling.cables import Cable
 from suanwang.lab import fabric_cabling
 from suanwang.lab.fabric import FabricLab, Host, Progress
 from suanwang.lab.fabric_cabling import Survey

@@ -11,8 +11,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from suanwang.fabric.cabling import Cable
-from suanwang.fabric.fare import FareRoutes, frr_weights, path_bandwidth, reduced
+from suanwang.fabric.cabling.cables import Cable
+from suanwang.fabric.routing.fare import FareRoutes, frr_weights, path_bandwidth, reduced
 from suanwang.lab.fabric_routes import Weights
 from suanwang.lab.fabric_setting import Bools, Setting
 

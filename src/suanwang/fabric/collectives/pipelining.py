@@ -13,8 +13,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from suanwang.fabric.flow.engine import simulate_paths
+from suanwang.fabric.flow.maxmin import Usage
 from suanwang.fabric.flow.paths import Paths
-from suanwang.fabric.maxmin import Usage
 from suanwang.fabric.traffic import NONE, Traffic
 
 MOST_MESSAGES = 1024

@@ -14,8 +14,8 @@ from suanwang.fabric.collectives.routing import Routing
 from suanwang.fabric.collectives.schedule import Schedule
 from suanwang.fabric.flow.coordinates import clos_paths
 from suanwang.fabric.flow.engine import FlowResult, simulate_paths
+from suanwang.fabric.flow.maxmin import Usage
 from suanwang.fabric.flow.paths import Paths
-from suanwang.fabric.maxmin import Usage
 from suanwang.fabric.traffic import NONE, Traffic
 from suanwang.model.errors import INVALID, SuanwangError
 

@@ -8,8 +8,8 @@
     failure switch_type AGG switch_id 0 link_id 1
 
 `start` is in microseconds, as `htsim_uec` and `htsim_swift` take it; htsim's other programs and its generators take
-picoseconds: `unit_ps` chooses. A trigger fires when what sets it off is received; htsim's `send_done_trigger` fires
-when the last acknowledgement is back, half a round trip later. The k-th flow that waits for a `multishot` starts with
+picoseconds: `unit_ps` chooses. `recv_done_trigger` fires when all is received, `send_done_trigger` when the last
+acknowledgement is back; `htsim_uec` knows the latter only. The k-th flow that waits for a `multishot` starts with
 the k-th that fires it, in the order of the file, where htsim takes the order of finishing. Numbers `id` and `msg`
 name flows and messages of one connection; here each line is a flow of its own. `prio` orders nothing here.
 
@@ -42,9 +42,9 @@ MICROSECOND_PS = 10**6
 SWITCHES = {"TOR": 1, "AGG": 2, "CORE": 3}
 KINDS = ("oneshot", "multishot", "barrier")
 CONNECTION = ("id", "start", "size", "trigger", "send_done_trigger", "recv_done_trigger", "prio", "msg")
-LINE, SOURCE, TARGET, ID, START, SIZE, WAITS, FIRES, PASSED_OVER = range(9)
+LINE, SOURCE, TARGET, ID, START, SIZE, WAITS, SENT, RECEIVED, PASSED_OVER = range(10)
 COLUMNS = {
-    "id": ID, "start": START, "size": SIZE, "trigger": WAITS, "send_done_trigger": FIRES, "recv_done_trigger": FIRES,
+    "id": ID, "start": START, "size": SIZE, "trigger": WAITS, "send_done_trigger": SENT, "recv_done_trigger": RECEIVED,
     "prio": PASSED_OVER,
 }  # fmt: skip
 
@@ -139,8 +139,9 @@ def parse_matrix(body: bytes, endpoints: int, file: str = "", unit_ps: int = MIC
     _check_flows(table, endpoints, file)
     waits, fires, counts = _triggers(table, draft, file)
     traffic = Traffic.build(
-        endpoints, table[:, SOURCE], table[:, TARGET], table[:, SIZE], table[:, START], waits, fires, counts
-    )
+        endpoints, table[:, SOURCE], table[:, TARGET], table[:, SIZE], table[:, START], waits, fires, counts,
+        table[:, SENT] > 0,
+    )  # fmt: skip
     return Matrix(traffic, table[:, ID].copy(), tuple(draft.failures))
 
 
@@ -160,7 +161,7 @@ def _table(body: bytes, begin: int, number: int, draft: _Draft, unit_ps: int) ->
         if len(late := np.flatnonzero(start > LARGEST_NUMBER // unit_ps)):
             refuse(f"a flow starts at {start[late[0]]:.0f}", "that is too late", draft.file, number + int(late[0]))
         start *= unit_ps
-    for column in sorted({ID, WAITS, FIRES} & set(form[1])):
+    for column in sorted({ID, WAITS, SENT, RECEIVED} & set(form[1])):
         if len(zeros := np.flatnonzero(values[:, form[1].index(column)] == 0)):
             refuse("a flow or trigger has the number 0", "number them from 1", draft.file, number + int(zeros[0]))
     table = np.zeros((len(values), PASSED_OVER + 1), np.int64)
@@ -181,7 +182,10 @@ def _form(shape: bytes) -> tuple[re.Pattern[bytes], list[int]] | None:
     if words[:1] != ["#->#"] or len(words) % 2 == 0 or set(words[2::2]) - {"#"} or set(keywords) - COLUMNS.keys():
         return None
     columns = [SOURCE, TARGET, *(COLUMNS[word] for word in keywords)]
-    if len(set(columns)) < len(columns) or SIZE not in columns or (START in columns) == (WAITS in columns):
+    found = set(columns)
+    if len(found) < len(columns) or SIZE not in found or (START in found) == (WAITS in found):
+        return None
+    if {SENT, RECEIVED} <= found:
         return None
     one = re.escape(shape).replace(b"\\#", rb"[0-9]{1,15}")
     one = one.replace(rb"start\ [0-9]{1,15}", rb"start\ (?:[0-9]{1,9}\.[0-9]{1,%d}|[0-9]{1,15})" % MOST_DECIMALS)
@@ -241,12 +245,12 @@ def _connection(line: Line, unit_ps: int) -> tuple[int, ...]:
             f"the flow {line.words[0]} has {'both a start and a trigger' if 'start' in said else 'no start'}",
             "give it either start and a time, or trigger and a number",
         )
-    fires = {value[word] for word in ("send_done_trigger", "recv_done_trigger") if word in value}
-    if len(fires) > 1:
-        line.refuse("the flow fires two triggers", "a flow fires one here; give both ends the same one")
+    sent, received = (value.get(word, 0) for word in ("send_done_trigger", "recv_done_trigger"))
+    if sent and received:
+        line.refuse("the flow fires two triggers", "a flow fires one here, at one of its ends")
     return (
         line.number, source, target, value.get("id", 0), line.scaled(said.get("start", "0"), "start", unit_ps),
-        line.whole(said["size"], "size"), value.get("trigger", 0), max(fires, default=0), 0,
+        line.whole(said["size"], "size"), value.get("trigger", 0), sent, received, 0,
     )  # fmt: skip
 
 
@@ -320,7 +324,7 @@ def _triggers(table: Integers, draft: _Draft, file: str) -> tuple[Integers, Inte
     """Waits and fires of each flow by triggers numbered from 0, and how many flows each trigger counts."""
     waits, fires = np.full(len(table), NONE, np.int64), np.full(len(table), NONE, np.int64)
     counts: list[int] = []
-    waiting, firing = _by_number(table[:, WAITS]), _by_number(table[:, FIRES])
+    waiting, firing = _by_number(table[:, WAITS]), _by_number(table[:, SENT] + table[:, RECEIVED])
     for number in [*waiting, *firing]:
         if number not in draft.triggers:
             row = (waiting.get(number) or firing[number])[0]

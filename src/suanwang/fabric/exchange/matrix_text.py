@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from typing import Literal
 
 from suanwang.fabric.exchange.matrix import MICROSECOND_PS, SWITCHES, Failure
 from suanwang.fabric.traffic import NONE, Traffic
 
 
-def matrix_text(
-    endpoints: int, traffic: Traffic, failures: Iterable[Failure] = (), done: Literal["send", "recv"] = "send"
-) -> Iterator[str]:
+def matrix_text(endpoints: int, traffic: Traffic, failures: Iterable[Failure] = ()) -> Iterator[str]:
     """The `.cm` file of some flows, in pieces. Times are written in microseconds, with as many decimals as needed.
 
-    Flows are numbered from 1. `done` is which end fires triggers in htsim; htsim_uec knows the sending end only.
+    Flows are numbered from 1.
     """
     yield f"Nodes {endpoints}\nConnections {len(traffic)}\n"
     if triggers := len(traffic.trigger_count):
@@ -30,11 +27,13 @@ def matrix_text(
             traffic.start_ps,
             traffic.waits_for,
             traffic.fires,
+            traffic.at_sender,
         )
         rows = zip(*(column[begin : begin + 10_000].tolist() for column in columns), strict=True)
         made = []
-        for number, (source, target, size, start, waits, fires) in enumerate(rows, begin + 1):
+        for number, (source, target, size, start, waits, fires, at_sender) in enumerate(rows, begin + 1):
             when = f"trigger {waits + 1}" if waits != NONE else f"start {_microseconds(start)}"
+            done = "send" if at_sender else "recv"
             after = f" {done}_done_trigger {fires + 1}" if fires != NONE else ""
             made.append(f"{source}->{target} id {number} {when} size {size}{after}\n")
         yield "".join(made)

@@ -73,7 +73,7 @@ def read_imported(path: Path | str) -> Imported:
 
         return read_infragraph(path)
     if found == "cabling":
-        from suanwang.fabric.cabling import read_cabling
+        from suanwang.fabric.cabling.cables import read_cabling
 
         return Imported("cabling", listed=read_cabling(path).network())
     return _unknown(path, head, found)

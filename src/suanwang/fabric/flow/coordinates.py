@@ -10,8 +10,8 @@ import numpy as np
 
 from suanwang.fabric.clos import Clos
 from suanwang.fabric.flow.classes import Integers, below, cables_up, latency_ps
+from suanwang.fabric.flow.maxmin import Usage
 from suanwang.fabric.flow.paths import Paths
-from suanwang.fabric.maxmin import Usage
 
 
 def clos_paths(clos: Clos, source: Integers, target: Integers) -> Paths:

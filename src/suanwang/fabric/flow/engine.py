@@ -13,20 +13,20 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from suanwang.fabric.flow.maxmin import checked
 from suanwang.fabric.flow.paths import Balance, Bools, Paths, find_paths
-from suanwang.fabric.maxmin import checked
 from suanwang.fabric.network import Network
-from suanwang.fabric.routes import Routes
+from suanwang.fabric.routing.routes import Routes
 from suanwang.fabric.traffic import FOREVER_PS, NONE, Traffic
 from suanwang.model.errors import INVALID, SuanwangError
 
 if TYPE_CHECKING:
-    from suanwang.fabric.flow.engine_kernels import Fluid
+    from suanwang.fabric.flow.fluid_kernels import Fluid
 
 Integers = NDArray[np.int64]
 Floats = NDArray[np.float64]
@@ -112,7 +112,8 @@ def simulate_paths(
     Flows of the same `line` are sent one after another, as messages on one connection are: of those that wait, the one
     with the least number goes first. -1 is none. A flow starts when its turn has come.
     """
-    from suanwang.fabric.flow.engine_kernels import DONE, EVENTS, SOLVES, advance, begin
+    from suanwang.fabric.flow.engine_kernels import advance, begin
+    from suanwang.fabric.flow.fluid_kernels import DONE, EVENTS, SOLVES
 
     if len(paths.usage) != len(traffic):
         raise SuanwangError(INVALID, f"there are paths for {len(paths.usage)} flows, and {len(traffic)} flows")
@@ -146,14 +147,14 @@ def simulate_paths(
 
 def _fluid(paths: Paths, traffic: Traffic, packet_bytes: int, weight: Floats, limit: Floats, line: Integers) -> Fluid:
     """All flows before their start."""
-    from suanwang.fabric.flow.engine_kernels import EVENTS, LAST, Fluid
+    from suanwang.fabric.flow.fluid_kernels import EVENTS, LAST, Fluid
 
     usage, flows = paths.usage, len(traffic)
     uses, resources = len(usage.resource), len(usage.capacity)
     stored = np.minimum(packet_bytes, traffic.size_bytes) * 8
     waiting = np.flatnonzero(traffic.waits_for >= 0)
     by_trigger = np.bincount(traffic.waits_for[waiting], minlength=len(traffic.trigger_count))
-    return Fluid(
+    fluid = Fluid(
         first=usage.first,
         resource=usage.resource.astype(np.int32),
         fraction=usage.fraction,
@@ -171,6 +172,7 @@ def _fluid(paths: Paths, traffic: Traffic, packet_bytes: int, weight: Floats, li
         waiting=traffic.trigger_count.copy(),
         queue_first=np.concatenate(([0], np.cumsum(by_trigger))),
         queue=waiting[np.argsort(traffic.waits_for[waiting], kind="stable")],
+        answer=np.where(traffic.at_sender, paths.latency_ps, 0).astype(np.float64),
         extra=np.asarray(paths.latency_ps + np.ceil(stored * paths.ps_per_bit), np.float64),
         started=np.full(flows, -1.0),
         sent=np.full(flows, -1.0),
@@ -198,6 +200,8 @@ def _fluid(paths: Paths, traffic: Traffic, packet_bytes: int, weight: Floats, li
         level=np.empty(resources),
         heap=np.empty(resources, np.int64),
     )
+    owned: list[Any] = [np.require(array, requirements=("C", "W")) for array in fluid]
+    return Fluid(*owned)  # all writable, whosever they were, so that the loops are compiled once
 
 
 def _carried(paths: Paths, fluid: Fluid, traffic: Traffic, now_ps: int) -> Floats:

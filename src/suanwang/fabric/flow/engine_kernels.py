@@ -1,264 +1,24 @@
-"""Compiled loops of `engine.py`. Times in picoseconds, sizes in bits, capacity and limits in bits a picosecond."""
+"""Compiled loop of `engine.py`: starts, ends and arrivals in the order of their times."""
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 import numpy as np
-from numpy.typing import NDArray
 
 from suanwang.compiled import inlined, njit
-from suanwang.fabric.maxmin_kernels import sink
-
-Integers = NDArray[np.int64]
-Shorts = NDArray[np.int32]
-Floats = NDArray[np.float64]
-
-NEAR = 1e-9
-
-LAST, CALLED = -1, -2
-"""In `Fluid.behind`: nobody is; and its turn has come, so whoever is doesn't matter any more."""
-
-RUNNING, PENDING, DONE, SOLVES, EVENTS = range(5)
-"""Places in `Fluid.counts`: flows that send, events on the heap, flows that are done, solves and events so far."""
-
-
-class Fluid(NamedTuple):
-    """Everything about flows on their way. Flow f uses `resource[first[f] : first[f + 1]]`, each a `fraction` of it.
-
-    `active` is a heap of the running flows by `due`, `times` and `codes` one of starts and arrivals (code: flow, or
-    flow + flows). Uses of one resource by running flows are a list: `head` of the resource, `after`, `before` of uses.
-    Flow f's rate is `held` by that resource, or by its own limit (-1). Of a line one flow is sent, while it is `busy`;
-    those that wait are a list: `front` of the line, `behind` of flows. The last five are scratch.
-    """
-
-    first: Integers
-    resource: Shorts
-    fraction: Floats
-    owner: Shorts
-    capacity: Floats
-    weight: Floats
-    limit: Floats
-    begin: Floats
-    waits_for: Integers
-    fires: Integers
-    line: Integers
-    busy: NDArray[np.bool_]
-    front: Integers
-    behind: Integers
-    waiting: Integers
-    queue_first: Integers
-    queue: Integers
-    extra: Floats
-    started: Floats
-    sent: Floats
-    received: Floats
-    left: Floats
-    since: Floats
-    due: Floats
-    rate: Floats
-    old: Floats
-    held: Integers
-    inside: NDArray[np.bool_]
-    active: Integers
-    where: Integers
-    chosen: Integers
-    gone: Integers
-    times: Floats
-    codes: Integers
-    counts: Integers
-    head: Integers
-    after: Shorts
-    before: Shorts
-    mine: Integers
-    link: Shorts
-    touched: Integers
-    level: Floats
-    heap: Integers
-
-
-@inlined()
-def push(f, time, code):  # type: ignore[no-untyped-def]
-    """Put an event on the heap, earliest first, then least code. There is room: a flow has one event there at most."""
-    times, codes, place = f.times, f.codes, f.counts[PENDING]
-    f.counts[PENDING] += 1
-    while place:
-        above = (place - 1) >> 1
-        if times[above] < time or (times[above] == time and codes[above] <= code):
-            break
-        times[place], codes[place] = times[above], codes[above]
-        place = above
-    times[place], codes[place] = time, code
-
-
-@inlined()
-def drop(f):  # type: ignore[no-untyped-def]
-    """Take the earliest event off the heap."""
-    f.counts[PENDING] -= 1
-    times, codes, size = f.times, f.codes, f.counts[PENDING]
-    time, code = times[size], codes[size]
-    place = 0
-    while True:
-        child = 2 * place + 1
-        if child >= size:
-            break
-        other = child + 1
-        if other < size and (
-            times[other] < times[child] or (times[other] == times[child] and codes[other] < codes[child])
-        ):
-            child = other
-        if times[child] > time or (times[child] == time and codes[child] >= code):
-            break
-        times[place], codes[place] = times[child], codes[child]
-        place = child
-    times[place], codes[place] = time, code
-
-
-@njit()
-def lower(active, where, due, running, place):  # type: ignore[no-untyped-def]
-    """Let the flow at `place` of the heap of running flows, first due first, down to where it belongs."""
-    one = active[place]
-    while True:
-        child = 2 * place + 1
-        if child >= running:
-            break
-        if child + 1 < running:
-            left, right = active[child], active[child + 1]
-            if due[right] < due[left] or (due[right] == due[left] and right < left):
-                child += 1
-        below = active[child]
-        if due[below] > due[one] or (due[below] == due[one] and below > one):
-            break
-        active[place], where[below] = below, place
-        place = child
-    active[place], where[one] = one, place
-
-
-@njit()
-def settle(active, where, due, running, place):  # type: ignore[no-untyped-def]
-    """Let it up or down."""
-    one = active[place]
-    while place:
-        above = active[(place - 1) >> 1]
-        if due[above] < due[one] or (due[above] == due[one] and above <= one):
-            break
-        active[place], where[above] = above, place
-        place = (place - 1) >> 1
-    active[place], where[one] = one, place
-    lower(active, where, due, running, place)
-
-
-@njit()
-def share_out(f, count):  # type: ignore[no-untyped-def]
-    """Max-min rates of `count` chosen flows in what the others leave; returns how many resources they use."""
-    chosen, first, resource, mine, link, touched = f.chosen, f.first, f.resource, f.mine, f.link, f.touched
-    weight, limit, rate, held, level, heap = f.weight, f.limit, f.rate, f.held, f.level, f.heap
-    resources = 0
-    for index in range(count):
-        one = chosen[index]
-        held[one] = -2
-        for entry in range(first[one], first[one + 1]):
-            number = resource[entry]
-            if mine[number] == -2:
-                mine[number] = -1
-                touched[resources] = number
-                resources += 1
-            link[entry] = mine[number]
-            mine[number] = entry
-    size = 0
-    for index in range(resources):
-        number = touched[index]
-        level[number] = _level(f, number)
-        heap[size] = number
-        size += 1
-    for place in range(size // 2 - 1, -1, -1):
-        sink(heap, level, size, place)
-    ceilings, bound = np.empty(count), False
-    for index in range(count):
-        ceilings[index] = limit[chosen[index]] / weight[chosen[index]]
-        bound = bound or ceilings[index] < np.inf
-    order = np.argsort(ceilings) if bound else np.arange(count)
-    limited, left = 0, count
-    while left:
-        while limited < count and held[chosen[order[limited]]] != -2:
-            limited += 1
-        number = heap[0] if size else -1
-        if size == 0 or ceilings[order[limited]] < level[number]:
-            one = chosen[order[limited]]
-            held[one] = -1
-            rate[one] = limit[one]
-            left -= 1
-            continue
-        now = _level(f, number)
-        if now > level[number] * (1 + 1e-13) and now < np.inf:
-            level[number] = now
-            sink(heap, level, size, 0)
-            continue
-        if now < np.inf:
-            entry = mine[number]
-            while entry >= 0:
-                one = f.owner[entry]
-                if held[one] == -2:
-                    held[one] = number
-                    rate[one] = min(now * weight[one], limit[one])
-                    left -= 1
-                entry = link[entry]
-        size -= 1
-        heap[0] = heap[size]
-        sink(heap, level, size, 0)
-    for index in range(resources):
-        mine[touched[index]] = -2
-    return resources
-
-
-@inlined()
-def _level(f, number):  # type: ignore[no-untyped-def]
-    """At which rate / weight of flows that still move a resource is full; infinite if none moves."""
-    moving, taken = 0.0, 0.0
-    entry = f.head[number]
-    while entry >= 0:
-        one = f.owner[entry]
-        if f.inside[one] and f.held[one] == -2:
-            moving += f.fraction[entry] * f.weight[one]
-        else:
-            taken += f.fraction[entry] * f.rate[one]
-        entry = f.after[entry]
-    return max(0.0, f.capacity[number] - taken) / moving if moving > 0 else np.inf
-
-
-@njit()
-def widen(f, count, resources):  # type: ignore[no-untyped-def]
-    """Choose, too, the flows for which the new rates of the chosen ones are unfair; returns how many are chosen then.
-
-    All is fair when every flow is at its limit or on a full resource on which none has more. Only flows that meet a
-    chosen one can have lost that.
-    """
-    chosen, inside, held, rate, weight, owner, after = f.chosen, f.inside, f.held, f.rate, f.weight, f.owner, f.after
-    for index in range(resources):
-        number = f.touched[index]
-        total, top, fixed = 0.0, 0.0, np.inf
-        entry = f.head[number]
-        while entry >= 0:
-            one = owner[entry]
-            total += f.fraction[entry] * rate[one]
-            ratio = rate[one] / weight[one]
-            top = max(top, ratio)
-            if inside[one] and held[one] == number:
-                fixed = ratio
-            entry = after[entry]
-        full = total >= f.capacity[number] * (1 - NEAR)
-        entry = f.head[number]
-        while entry >= 0:
-            one = owner[entry]
-            if not inside[one]:
-                ratio = rate[one] / weight[one]
-                robbed = held[one] == number and (not full or top > ratio * (1 + NEAR))
-                if robbed or ratio > fixed * (1 + NEAR):
-                    inside[one] = True
-                    chosen[count] = one
-                    count += 1
-            entry = after[entry]
-    return count
+from suanwang.fabric.flow.fluid_kernels import (
+    CALLED,
+    DONE,
+    EVENTS,
+    LAST,
+    PENDING,
+    RUNNING,
+    SOLVES,
+    drop,
+    lower,
+    push,
+    settle,
+)
+from suanwang.fabric.flow.rates_kernels import find_rates
 
 
 @njit()
@@ -315,6 +75,9 @@ def happen(f, now):  # type: ignore[no-untyped-def]
             continue
         code = f.codes[0]
         drop(f)
+        if code >= 2 * flows:
+            fire(f, code - 2 * flows, time)
+            continue
         if code >= flows:
             arrive(f, code - flows, time)
             continue
@@ -372,9 +135,18 @@ def call(f, line, time):  # type: ignore[no-untyped-def]
 
 @inlined()
 def arrive(f, one, time):  # type: ignore[no-untyped-def]
-    """The last bit is there; flows that wait for it start, after their own delay."""
+    """The last bit is there."""
     f.received[one] = time
     f.counts[DONE] += 1
+    if f.answer[one] > 0:
+        push(f, time + f.answer[one], 2 * len(f.left) + one)
+    else:
+        fire(f, one, time)
+
+
+@inlined()
+def fire(f, one, time):  # type: ignore[no-untyped-def]
+    """Flows that wait for this one and no other any more start, after their own delay."""
     trigger = f.fires[one]
     if trigger >= 0:
         f.waiting[trigger] -= 1
@@ -421,26 +193,6 @@ def depart(f, count, leaving):  # type: ignore[no-untyped-def]
                     f.chosen[count] = f.owner[other]
                     count += 1
                 other = f.after[other]
-    return count
-
-
-@inlined()
-def find_rates(f, count):  # type: ignore[no-untyped-def]
-    """Rates of the chosen flows, and of those that these treat unfairly, until there are none; how many that were."""
-    known, tries, running = 0, 0, f.counts[RUNNING]
-    while known < count:
-        tries += 1
-        if tries > 12 or (tries > 1 and 4 * count > running):  # one solve of all is less than several of most
-            for index in range(running):
-                if not f.inside[f.active[index]]:
-                    f.inside[f.active[index]] = True
-                    f.chosen[count] = f.active[index]
-                    count += 1
-        for index in range(known, count):
-            f.old[f.chosen[index]] = f.rate[f.chosen[index]]
-        known = count
-        used = share_out(f, count)
-        count = widen(f, count, used)
     return count
 
 

@@ -8,10 +8,10 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from suanwang.fabric.maxmin import Usage, collapsed
+from suanwang.fabric.flow.maxmin import Usage, collapsed
 from suanwang.fabric.network import Network
-from suanwang.fabric.routes import Routes
-from suanwang.fabric.sets_kernels import ATTACHED, UNREACHABLE
+from suanwang.fabric.routing.routes import Routes
+from suanwang.fabric.routing.sets_kernels import ATTACHED, UNREACHABLE
 from suanwang.fabric.traffic import Traffic
 from suanwang.model.errors import INVALID, SuanwangError
 

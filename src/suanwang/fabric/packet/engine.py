@@ -14,8 +14,8 @@ from suanwang.fabric.packet.layout import MOST_PATIENCE
 from suanwang.fabric.packet.memory import Memory, addresses, follow, grow, packets_of, prepare, set_rates
 from suanwang.fabric.packet.result import PacketResult
 from suanwang.fabric.packet.settings import Settings
-from suanwang.fabric.routes import Routes, unreachable
-from suanwang.fabric.routing import Router, router_for
+from suanwang.fabric.routing.policy import Router, router_for
+from suanwang.fabric.routing.routes import Routes, unreachable
 from suanwang.fabric.traffic import FOREVER_PS, Traffic
 from suanwang.model.errors import INVALID, SuanwangError, code
 from suanwang.model.reading import TOO_LARGE

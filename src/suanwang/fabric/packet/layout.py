@@ -42,7 +42,7 @@ DATA, ACK, NACK, PAUSE = 0, 1, 2, 3
 KIND, MARKED, TRIMMED, AGAIN, ASK = 15, 16, 32, 64, 128
 ENTROPY_SHIFT, ENTROPY_MASK, SIZE_SHIFT = 8, 0xFFFFFF, 32
 
-# A flow.
+# A flow. FIRES: the trigger that it counts towards; less than 0 where that is when its sender knows that it is done.
 FLOW_WIDTH = 64
 SOURCE_PORT, SOURCE_PORTS, GOAL_PORT, GOAL_PORTS, SOURCE_GROUP, GOAL_GROUP = 0, 1, 2, 3, 4, 5
 BYTES, PACKETS, FIRST, NEXT, FLYING, GOT, ACKED, EXPECTED, SINCE_ACK = 6, 7, 8, 9, 10, 11, 12, 13, 14

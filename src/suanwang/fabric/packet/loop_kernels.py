@@ -21,7 +21,7 @@ from suanwang.fabric.packet.ports_kernels import (
 )  # fmt: skip
 from suanwang.fabric.packet.receivers_kernels import receive
 from suanwang.fabric.packet.senders_kernels import hear, kick, on_timer, serve_endpoint
-from suanwang.fabric.sets_kernels import ATTACHED
+from suanwang.fabric.routing.sets_kernels import ATTACHED
 
 SPARE_PACKETS = 16
 """Rows that one event may need: pause frames, and a packet or two for each port of an endpoint."""

@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from suanwang.fabric.network import Network
 from suanwang.fabric.packet import layout as at
 from suanwang.fabric.packet.settings import BALANCES, CONGESTIONS, FULLS, RECOVERIES, Settings
-from suanwang.fabric.routes import Routes
-from suanwang.fabric.sets_kernels import ATTACHED, UNREACHABLE
+from suanwang.fabric.routing.routes import Routes
+from suanwang.fabric.routing.sets_kernels import ATTACHED, UNREACHABLE
 from suanwang.fabric.traffic import Traffic
 from suanwang.model.errors import INVALID, SuanwangError
 
@@ -215,6 +215,7 @@ def _triggers(memory: Memory, traffic: Traffic) -> None:
     triggers[:, at.LEFT] = traffic.trigger_count
     fires = traffic.fires >= 0
     rows[fires, at.FIRES] = m[at.TRIGGERS_AT] + at.TRIGGER_WIDTH * traffic.fires[fires]
+    rows[traffic.at_sender, at.FIRES] *= -1
     address = m[at.FLOWS_AT] + at.FLOW_WIDTH * np.arange(len(traffic))
     for flow in np.flatnonzero(traffic.waits_for >= 0)[::-1].tolist():
         trigger = triggers[traffic.waits_for[flow]]
@@ -231,7 +232,7 @@ def follow(
     memory: Memory, network: Network, traffic: Traffic, settings: Settings, routes: Routes, rate_bps: Integers
 ) -> None:
     """Take over new routes: sets of ports, groups, and each flow's shares of its endpoint's ports."""
-    from suanwang.fabric.routes_kernels import rounds
+    from suanwang.fabric.routing.routes_kernels import rounds
 
     m = memory.m
     if settings.balance == "fare":

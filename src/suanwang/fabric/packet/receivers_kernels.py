@@ -44,7 +44,8 @@ def receive(m, packet):  # type: ignore[no-untyped-def]
         free_packet(m, packet)
     if whole:
         m[flow + at.RECEIVED] = m[at.NOW]
-        _fire(m, m[flow + at.FIRES])
+        if m[flow + at.FIRES] > 0:
+            fire(m, m[flow + at.FIRES])
 
 
 @inlined()
@@ -58,10 +59,8 @@ def _answer(m, packet, kind):  # type: ignore[no-untyped-def]
 
 
 @inlined()
-def _fire(m, trigger):  # type: ignore[no-untyped-def]
+def fire(m, trigger):  # type: ignore[no-untyped-def]
     """A flow counts towards its trigger; the last one lets others start."""
-    if trigger == 0:
-        return
     m[trigger + at.LEFT] -= 1
     if m[trigger + at.LEFT] == 0:
         flow = m[trigger + at.FIRST_WAITING]

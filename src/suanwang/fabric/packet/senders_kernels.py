@@ -8,6 +8,7 @@ from suanwang.fabric.packet.congestion_kernels import on_ack, on_delay, on_trim
 from suanwang.fabric.packet.events_kernels import schedule_far
 from suanwang.fabric.packet.losses_kernels import declare_lost, give_up_waiting, go_back, notice_gaps, sweep, wire_bytes
 from suanwang.fabric.packet.ports_kernels import arm, draw, free_packet, has_work, mix, new_packet, take_high, transmit
+from suanwang.fabric.packet.receivers_kernels import fire
 
 
 @inlined()
@@ -213,6 +214,8 @@ def hear(m, r, packet):  # type: ignore[no-untyped-def]
         if m[flow + at.ACKED] == m[flow + at.PACKETS]:
             m[flow + at.DONE] = m[at.NOW]
             m[at.OPEN] -= 1
+            if m[flow + at.FIRES] < 0:
+                fire(m, -m[flow + at.FIRES])
         else:
             kick(m, r, flow)
     free_packet(m, packet)

@@ -9,9 +9,9 @@ from collections.abc import Callable
 from fractions import Fraction
 from math import prod
 
-from suanwang.fabric.chip import Chip, ports_used
 from suanwang.fabric.clos import TIER_NAMES, Clos
-from suanwang.fabric.design import Design, Which
+from suanwang.fabric.design.chip import Chip, ports_used
+from suanwang.fabric.design.design import Design, Which
 from suanwang.fabric.dragonfly import Dragonfly
 from suanwang.model.units import rate_text
 

@@ -10,9 +10,9 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 
-from suanwang.fabric.lldp import Advertisement
-from suanwang.fabric.lldp_bgp import WILDCARD, Address, BgpInformation, PeeringAddress, SessionCapability
-from suanwang.fabric.neighbours import End
+from suanwang.fabric.cabling.lldp import Advertisement
+from suanwang.fabric.cabling.lldp_bgp import WILDCARD, Address, BgpInformation, PeeringAddress, SessionCapability
+from suanwang.fabric.cabling.neighbours import End
 
 Families = tuple[tuple[int, int], ...]
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from suanwang.fabric.design import Design
+from suanwang.fabric.design.design import Design
 from suanwang.model.errors import INVALID, Place, SuanwangError
 from suanwang.model.reading import line_of, path_text, read_path, read_text
 
@@ -31,8 +31,8 @@ def read_design(source: Path | str) -> Design:
 
 def _read_document(document: Mapping[str, Any], file: str = "", folder: Path | None = None) -> Design:
     """The design that a user document declares; topology files that it names are looked for in `folder`."""
-    from suanwang.fabric.building import build
     from suanwang.fabric.capability import CAPABILITY
+    from suanwang.fabric.design.building import build
     from suanwang.fabric.kinds import FabricSpec
     from suanwang.model.registry import Registry
     from suanwang.model.resource import check
@@ -54,7 +54,7 @@ def open_fabric(file: str) -> Design:
     """
     if file == "-":
         return read_design(file)
-    from suanwang.fabric.building import build
+    from suanwang.fabric.design.building import build
     from suanwang.fabric.exchange.reading import BEGINNING_BYTES, recognise
     from suanwang.fabric.exchange.words import begin, decode, load
     from suanwang.fabric.kinds import FabricSpec
@@ -74,9 +74,9 @@ def open_fabric(file: str) -> Design:
 
 def open_preset(name: str) -> Design:
     """The preset of that name. Raises NOT_FOUND."""
-    from suanwang.fabric.building import build
+    from suanwang.fabric.design.building import build
+    from suanwang.fabric.design.presets import preset
     from suanwang.fabric.kinds import FabricSpec
-    from suanwang.fabric.presets import preset
 
     preset(name)
     return build(name, FabricSpec(preset=name))

@@ -21,8 +21,8 @@ from math import isfinite
 from pathlib import Path
 from typing import Any
 
-from suanwang.fabric.bill import Bill, PartBill
-from suanwang.fabric.lengths import Lot
+from suanwang.fabric.design.bill import Bill, PartBill
+from suanwang.fabric.design.lengths import Lot
 from suanwang.fabric.units import length_text
 from suanwang.model.errors import INVALID, Place, SuanwangError
 from suanwang.model.reading import line_of, path_text, read_path, read_text

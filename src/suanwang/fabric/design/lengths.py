@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from math import ceil
 
 from suanwang.fabric.clos import TIER_NAMES, Clos
-from suanwang.fabric.design import Design, Which
+from suanwang.fabric.design.design import Design, Which
+from suanwang.fabric.design.layout import Medium, stock_mm
 from suanwang.fabric.dragonfly import Dragonfly
-from suanwang.fabric.layout import Medium, stock_mm
 from suanwang.model.errors import INVALID, SuanwangError
 
 

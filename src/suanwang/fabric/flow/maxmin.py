@@ -65,7 +65,7 @@ def collapsed(usage: Usage) -> tuple[Usage, Integers]:
     Unused resources have class -1. Under spraying all cables up from a leaf are one class. Columns are compared by
     64-bit fingerprints: n resources are mistaken with a probability of about n squared / 2^65.
     """
-    from suanwang.fabric.maxmin_kernels import fingerprints, only
+    from suanwang.fabric.flow.maxmin_kernels import fingerprints, only
 
     prints = fingerprints(usage.first, usage.resource, usage.fraction, len(usage.capacity))
     order = np.lexsort((usage.capacity, prints))
@@ -98,7 +98,7 @@ def max_min(
     Raises:
         SuanwangError: INVALID for weights, limits or active flows out of range, or a flow that nothing holds back.
     """
-    from suanwang.fabric.maxmin_kernels import fill
+    from suanwang.fabric.flow.maxmin_kernels import fill
 
     weights = np.ascontiguousarray(np.broadcast_to(np.asarray(weight, np.float64), (len(usage),)))
     limits = np.ascontiguousarray(np.broadcast_to(np.asarray(limit, np.float64), (len(usage),)))

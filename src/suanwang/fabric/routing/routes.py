@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from suanwang.fabric.network import Network
-from suanwang.fabric.sets_kernels import ATTACHED, UNREACHABLE
+from suanwang.fabric.routing.sets_kernels import ATTACHED, UNREACHABLE
 from suanwang.model.errors import INVALID, SuanwangError
 
 Integers = NDArray[np.int64]
@@ -63,7 +63,7 @@ def shortest(network: Network, up: Bools | None = None) -> Routes:
     Raises:
         SuanwangError: INVALID when the table would have more than `MOST_ENTRIES` entries.
     """
-    from suanwang.fabric.routes_kernels import next_hop_sets
+    from suanwang.fabric.routing.routes_kernels import next_hop_sets
 
     group, sample = network.attachment(up)
     if network.switches * len(sample) > MOST_ENTRIES:

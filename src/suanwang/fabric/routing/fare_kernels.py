@@ -8,8 +8,8 @@ from __future__ import annotations
 import numpy as np
 
 from suanwang.compiled import njit
-from suanwang.fabric.sets_kernels import ATTACHED as HANGS_HERE
-from suanwang.fabric.sets_kernels import UNREACHABLE, begin_switch, keep, no_sets
+from suanwang.fabric.routing.sets_kernels import ATTACHED as HANGS_HERE
+from suanwang.fabric.routing.sets_kernels import UNREACHABLE, begin_switch, keep, no_sets
 
 NONE, ATTACHED, BELOW, ABOVE = 0, 1, 2, 3
 MOST_COMMON = 2**20

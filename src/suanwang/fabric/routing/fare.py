@@ -28,7 +28,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from suanwang.fabric.network import Network
-from suanwang.fabric.routes import MOST_ENTRIES, Routes
+from suanwang.fabric.routing.routes import MOST_ENTRIES, Routes
 from suanwang.model.errors import INVALID, SuanwangError
 
 Integers = NDArray[np.int64]
@@ -117,7 +117,7 @@ class FareRoutes:
 
     def routes(self) -> Routes:
         """Sets of ports with weights, for engines."""
-        from suanwang.fabric.fare_kernels import next_hops, split
+        from suanwang.fabric.routing.fare_kernels import next_hops, split
 
         b, base = self.bundles, self.network.endpoints
         table_of, first, hops, bandwidth = next_hops(
@@ -158,7 +158,7 @@ def path_bandwidth(
     Raises:
         SuanwangError: INVALID for arrays of another length, negative rates, or tables beyond what memory is meant for.
     """
-    from suanwang.fabric.fare_kernels import solve
+    from suanwang.fabric.routing.fare_kernels import solve
 
     bundles = _bundles(network, _rates(network, up, rate_bps))
     base = network.endpoints

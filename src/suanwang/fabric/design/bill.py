@@ -10,13 +10,13 @@ from math import ceil
 
 import numpy as np
 
-from suanwang.fabric.chip import Chip, ports_used
 from suanwang.fabric.clos import TIER_NAMES, Clos
-from suanwang.fabric.counting import bisection_bps, diameter
-from suanwang.fabric.design import Design, Which
-from suanwang.fabric.domains import Domain, domains
+from suanwang.fabric.design.chip import Chip, ports_used
+from suanwang.fabric.design.counting import bisection_bps, diameter
+from suanwang.fabric.design.design import Design, Which
+from suanwang.fabric.design.domains import Domain, domains
+from suanwang.fabric.design.lengths import Lot, lots
 from suanwang.fabric.dragonfly import Dragonfly
-from suanwang.fabric.lengths import Lot, lots
 from suanwang.fabric.network import Network
 
 POWER_STEP_BPS = 100 * 10**9

@@ -7,9 +7,9 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
-from suanwang.fabric.fare import path_bandwidth
 from suanwang.fabric.network import Network
-from suanwang.fabric.routes import Routes, shortest
+from suanwang.fabric.routing.fare import path_bandwidth
+from suanwang.fabric.routing.routes import Routes, shortest
 
 Router = Callable[[Network, NDArray[np.bool_], NDArray[np.int64]], Routes]
 """Routes of a network whose ports are up or not, and carry so many bit/s."""

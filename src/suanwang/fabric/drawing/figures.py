@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from suanwang.fabric.drawing import GREY, INK, PAPER, Target, page
-from suanwang.fabric.sketch import Floats
+from suanwang.fabric.drawing.picture import GREY, INK, PAPER, Target, page
+from suanwang.fabric.drawing.sketch import Floats
 from suanwang.model.errors import INVALID, SuanwangError
 
 COLOURS = ("#3b7dd8", "#e08a2c", "#35a87f", "#d1495b", "#8a63c9", "#c29b1f", "#2ba4b8", "#c85a9e")

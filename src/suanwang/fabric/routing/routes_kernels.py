@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from suanwang.compiled import njit
-from suanwang.fabric.sets_kernels import ATTACHED, UNREACHABLE, begin_switch, keep, no_sets
+from suanwang.fabric.routing.sets_kernels import ATTACHED, UNREACHABLE, begin_switch, keep, no_sets
 
 
 @njit()

@@ -8,7 +8,7 @@ from itertools import pairwise
 import numpy as np
 
 from suanwang.fabric.clos import TIER_NAMES, Clos
-from suanwang.fabric.sketch import (
+from suanwang.fabric.drawing.sketch import (
     BETWEEN_BLOCKS,
     BETWEEN_PLANES,
     ENDPOINTS,

@@ -9,8 +9,7 @@ from numpy.typing import NDArray
 
 from suanwang.fabric.clos import TIER_NAMES
 from suanwang.fabric.dragonfly import Dragonfly
-from suanwang.fabric.network import Network
-from suanwang.fabric.sketch import (
+from suanwang.fabric.drawing.sketch import (
     BETWEEN_PLANES,
     ENDPOINTS,
     MOST_FORCED,
@@ -30,6 +29,7 @@ from suanwang.fabric.sketch import (
     slots_of,
     spread,
 )  # fmt: skip
+from suanwang.fabric.network import Network
 from suanwang.model.errors import INVALID, SuanwangError
 
 MOST_ROWS = 12

@@ -12,8 +12,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
-from suanwang.fabric.cabling import Cable
-from suanwang.fabric.lldp import Advertisement
+from suanwang.fabric.cabling.cables import Cable
+from suanwang.fabric.cabling.lldp import Advertisement
 from suanwang.model.errors import INVALID, SuanwangError
 from suanwang.model.units import rate_text
 

@@ -7,15 +7,15 @@ from math import prod
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from suanwang.fabric.chip import Chip, check_ports, chip_of, chip_seen
 from suanwang.fabric.clos import Clos, Tier
-from suanwang.fabric.design import Design, Which
+from suanwang.fabric.design.chip import Chip, check_ports, chip_of, chip_seen
+from suanwang.fabric.design.design import Design, Which
+from suanwang.fabric.design.layout import layout_of
+from suanwang.fabric.design.presets import with_preset
+from suanwang.fabric.design.solving import solve
 from suanwang.fabric.dragonfly import Dragonfly
 from suanwang.fabric.kinds import AcceleratorsSpec, DragonflySpec, FabricSpec, NetworkSpec, TierSpec
-from suanwang.fabric.layout import layout_of
 from suanwang.fabric.network import Network
-from suanwang.fabric.presets import with_preset
-from suanwang.fabric.solving import solve
 from suanwang.model.errors import INVALID, Place, SuanwangError
 from suanwang.model.reading import path_text
 

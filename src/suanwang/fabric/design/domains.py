@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from math import ceil
 
 from suanwang.fabric.clos import TIER_NAMES, Clos
-from suanwang.fabric.design import Design, Which
+from suanwang.fabric.design.design import Design, Which
 from suanwang.fabric.dragonfly import Dragonfly
 
 

@@ -16,10 +16,10 @@ import numpy as np
 
 from suanwang.fabric.clos import Clos
 from suanwang.fabric.dragonfly import Dragonfly
+from suanwang.fabric.drawing.sketch import Bools, Floats, Panel, Sketch, Stroke
+from suanwang.fabric.drawing.sketch_clos import sketch_clos
+from suanwang.fabric.drawing.sketch_network import sketch_dragonfly, sketch_network
 from suanwang.fabric.network import Network
-from suanwang.fabric.sketch import Bools, Floats, Panel, Sketch, Stroke
-from suanwang.fabric.sketch_clos import sketch_clos
-from suanwang.fabric.sketch_network import sketch_dragonfly, sketch_network
 from suanwang.model.errors import INVALID, SuanwangError
 
 FORMS = ("png", "svg")

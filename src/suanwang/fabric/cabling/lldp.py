@@ -16,8 +16,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from ipaddress import ip_address
 
-from suanwang.fabric import lldp_bgp
-from suanwang.fabric.lldp_bgp import Address, BgpInformation
+from suanwang.fabric.cabling import lldp_bgp
+from suanwang.fabric.cabling.lldp_bgp import Address, BgpInformation
 from suanwang.model.errors import INVALID, SuanwangError
 
 NEAREST_BRIDGE = bytes.fromhex("0180c200000e")

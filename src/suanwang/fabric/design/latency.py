@@ -10,9 +10,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from suanwang.fabric.clos import TIER_NAMES, Clos
-from suanwang.fabric.design import Design
+from suanwang.fabric.design.design import Design
+from suanwang.fabric.design.lengths import Lot, lots
 from suanwang.fabric.dragonfly import Dragonfly
-from suanwang.fabric.lengths import Lot, lots
 from suanwang.model.units import rate_text
 
 PS_PER_MM = 5

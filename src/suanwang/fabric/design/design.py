@@ -10,10 +10,10 @@ from dataclasses import dataclass, field
 from math import ceil
 from typing import Literal
 
-from suanwang.fabric.chip import Chip
 from suanwang.fabric.clos import Clos
+from suanwang.fabric.design.chip import Chip
+from suanwang.fabric.design.layout import Layout
 from suanwang.fabric.dragonfly import Dragonfly
-from suanwang.fabric.layout import Layout
 from suanwang.fabric.network import Network
 from suanwang.model.errors import NOT_FOUND, SuanwangError
 

@@ -16,8 +16,8 @@ from fractions import Fraction
 from itertools import product
 from math import ceil, prod
 
-from suanwang.fabric.chip import Chip
 from suanwang.fabric.clos import MOST_TIERS, Tier
+from suanwang.fabric.design.chip import Chip
 from suanwang.fabric.kinds import SolveSpec
 from suanwang.fabric.units import ratio_text
 from suanwang.model.errors import INVALID, SuanwangError

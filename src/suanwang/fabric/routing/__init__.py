@@ -1,0 +1,1 @@
+"""Next hops: the shortest by hops, or FARE's by bandwidth."""
