@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import csv
 import json
+import os
+import signal
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 from click.testing import CliRunner, Result
 
+from suanwang.cli import fabric_inputs
 from suanwang.cli.main import main
 
 EXAMPLES = Path(__file__).parent.parent.parent / "examples" / "fabric"
@@ -369,3 +374,45 @@ def test_topologies_of_others_carry_flows(folder: Path, text: str, endpoints: in
         cut = told(*common, "--fail", link, "--degrade", f"node:{'h1' if 'name' in text else 'gpu1'}=0.5")
         assert cut["done"] == cut["flows"]
         assert cut["fct_us"]["max"] > whole["fct_us"]["max"]
+
+
+@pytest.mark.parametrize("engine", ["packet", "flow"])
+def test_ctrl_c_ends_a_run_and_tells_what_was_done(monkeypatch: pytest.MonkeyPatch, engine: str) -> None:
+    asked: list[int] = []
+
+    @contextmanager
+    def bar(_what: str) -> Iterator[Callable[[int, int], bool]]:
+        def tell(done: int, _flows: int) -> bool:
+            asked.append(done)
+            os.kill(os.getpid(), signal.SIGINT)
+            return True
+
+        yield tell
+
+    monkeypatch.setattr(fabric_inputs, "bar", bar)
+    size = "1MB" if engine == "packet" else "100KB"
+    words = ["--topo", "tiny.topo", "--collective", f"all-reduce:{size}:ring", "--engine", engine, "-o", "json"]
+    monkeypatch.setattr("suanwang.fabric.packet.engine.SLICE_EVENTS", 5000)
+    monkeypatch.setattr("suanwang.fabric.flow.engine.SLICE_EVENTS", 50)
+    result = CliRunner().invoke(main, ["fabric", "simulate", *words])
+    told = json.loads(result.stdout)
+    assert result.exit_code == 2
+    assert told["unfinished"].endswith("not done when stopped")
+    assert len(asked) == 1
+    assert told["done"] == asked[0] < told["flows"]
+
+
+def test_ctrl_c_pressed_twice_stops_everything() -> None:
+    with fabric_inputs.interruptible() as pressed:
+        assert not pressed()
+        os.kill(os.getpid(), signal.SIGINT)
+        assert pressed()
+        with pytest.raises(KeyboardInterrupt):
+            os.kill(os.getpid(), signal.SIGINT)
+
+
+def test_what_a_file_says_and_no_engine_takes_is_told(folder: Path) -> None:
+    (folder / "lossy.txt").write_text("3 1 2\n2\n0 2 100Gbps 1us 0.01\n1 2 100Gbps 1us 0\n")
+    result = CliRunner().invoke(main, ["fabric", "simulate", "--topo", "lossy.txt", "--permutation", "10KB"])
+    assert result.exit_code == 0
+    assert "lossy.txt lose up to 0.01 of their packets: not simulated; --loss gives" in result.stderr

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -13,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from suanwang.cli.session import note
 from suanwang.fabric.packet.settings import CONGESTIONS, FULLS, RECOVERIES
 from suanwang.model.errors import INVALID, SuanwangError
 from suanwang.model.units import SIZE_UNITS, parse
@@ -155,7 +157,10 @@ class Inputs:
 
         if sum(one is not None for one in (self.file, self.topo, self.preset)) != 1:
             raise click.UsageError("name FILE, or give --topo FILE or --preset NAME; one of them")
-        return open_fabric(self.file or self.topo or "") if self.preset is None else open_preset(self.preset)
+        found = open_fabric(self.file or self.topo or "") if self.preset is None else open_preset(self.preset)
+        for said in found.notes:
+            note(f"{said}; --loss gives all packets one chance")
+        return found
 
     def trial(self, design: Design, balance: str, seed: int | None = None) -> Trial:
         """The trial of one policy. Raises SuanwangError for what does not fit together."""
@@ -327,15 +332,32 @@ def _compiled() -> bool:
     return any((Path(next(iter(packet.__path__))) / "__pycache__").glob("loop_kernels.run-*.nbi"))
 
 
-def measured(trial: Trial, what: str) -> tuple[Outcome, dict[str, Any]]:
-    """A trial's outcome, and its fields with the seconds and the memory that it took."""
+@contextmanager
+def interruptible() -> Iterator[Callable[[], bool]]:
+    """Whether Ctrl-C was pressed, in place of its stopping everything; pressed again, it does."""
+    pressed = False
+
+    def press(_number: int, _frame: object) -> None:
+        nonlocal pressed
+        pressed = True
+        signal.signal(signal.SIGINT, before)
+
+    before = signal.signal(signal.SIGINT, press)
+    try:
+        yield lambda: pressed
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def measured(trial: Trial, what: str, stopped: Callable[[], bool] = lambda: False) -> tuple[Outcome, dict[str, Any]]:
+    """A trial's outcome, so far if it was `stopped`, and its fields with the seconds and the memory that it took."""
     import resource
 
     from suanwang.fabric.trial import run
 
     begun = time.perf_counter()
     with bar(what) as tell:
-        outcome = run(trial, tell)
+        outcome = run(trial, lambda done, flows: tell(done, flows) and not stopped())
     seconds = time.perf_counter() - begun
     fields = outcome.fields()
     fields["seconds"] = round(seconds, 3)

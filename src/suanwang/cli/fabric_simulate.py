@@ -9,7 +9,7 @@ import click
 from click.core import ParameterSource
 
 from suanwang.cli import failure
-from suanwang.cli.fabric_inputs import Inputs, measured, options
+from suanwang.cli.fabric_inputs import Inputs, interruptible, measured, options
 from suanwang.cli.flags import NewFile
 from suanwang.cli.session import current, output_option
 from suanwang.fabric.packet.settings import BALANCES
@@ -30,7 +30,8 @@ Examples:
   suanwang fabric simulate examples/fabric/small.yaml --collective all-reduce:16MB:ring --balance fare
   suanwang fabric simulate examples/fabric/pod.yaml --workload examples/fabric/workloads/dense-405b.yaml
 FILE is a resource of kind Fabric, or a topology of htsim, SimAI, ns-3, containerlab or InfraGraph.
-Exit code 2 when flows were not done. What the engines do: docs/rooms/fabric.md"""
+Exit code 2 when flows were not done. Ctrl-C ends a run early, and what was done is told.
+What the engines do: docs/rooms/fabric.md"""
 )
 @options
 @click.option(
@@ -77,7 +78,8 @@ def simulate(
 
         pieces = matrix_text(trial.network.endpoints, trial.traffic)
         write_whole(save_cm, lambda file: [file.write(piece.encode()) for piece in pieces], "matrix")
-    outcome, fields = measured(trial, f"{balance}, {inputs.engine} engine")
+    with interruptible() as pressed:
+        outcome, fields = measured(trial, f"{balance}, {inputs.engine} engine", pressed)
     told = {"engine": inputs.engine, "balance": balance, "seed": inputs.seed, **fields}
     if flows is not None:
         from suanwang.cli.output import write_whole

@@ -77,6 +77,7 @@ def build(name: str, spec: FabricSpec, folder: Path | None = None, where: Where 
         imported=imported,
         preset=spec.preset or "",
         steps=(*out.steps, *up.steps),
+        notes=(*out.notes, *up.notes),
     )
 
 
@@ -98,12 +99,16 @@ class _Part:
         self.per_server = 0  # as a file says
         self.chip: Chip = chip_of(spec.switch, spec.solve)
         self.steps: tuple[str, ...] = ()
+        self.notes: tuple[str, ...] = ()
         self.media: tuple[str, ...] = ()
         if spec.dragonfly is not None:
             self.network = _dragonfly(spec.dragonfly, spec.planes or 1)
         elif spec.file is not None:
             found = _imported(spec.file, folder)
             self.network, self.imported, self.scale_up = found.clos, found.listed, found.scale_up
+            if found.loss is not None:
+                most = f"{found.loss.max():.3g}"
+                self.notes = (f"links of {spec.file} lose up to {most} of their packets: not simulated",)
             self.per_server = found.per_server
             if spec.switch is None and (seen := found.clos or found.listed) is not None:
                 self.chip = chip_seen(seen)

@@ -25,7 +25,8 @@ class Design:
     """A fabric. Endpoints of both networks are the accelerators, numbered alike: those of a server follow each other.
 
     `media` names, for each network and tier from the endpoints up, the medium that its cables were asked to be; "" is
-    by their length. `imported` networks were read from a list of links. `steps` say how tiers were found, if they were.
+    by their length. `imported` networks were read from a list of links. `steps` say how tiers were found, if they were,
+    and `notes` what a file said that is passed over.
     """
 
     name: str
@@ -40,6 +41,7 @@ class Design:
     imported: Mapping[Which, Network] = field(default_factory=dict)
     preset: str = ""
     steps: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
 
     @property
     def servers(self) -> int:

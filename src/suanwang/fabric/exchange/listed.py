@@ -33,7 +33,7 @@ class Imported:
 
     `scale_up` joins the accelerators of servers, numbered alike, where the file lists that as well; `per_server` is how
     many a server has, 0 where the file does not say. `loss` is the share of packets that each port of the network
-    loses, None where none does; it is kept for those who ask, and no engine here takes it.
+    loses, None where none does; no engine here takes it, and designs say so in their notes.
     """
 
     format: str
