@@ -2,7 +2,8 @@
 
 Its rules: a port sends small packets (acknowledgements, trimmed headers) first and then data in the order of arrival;
 after so many small ones before data that waits, one of data. A packet is passed on once it is there whole; data that
-finds a queue full is trimmed to its header or dropped; a trimmed header comes back as a negative acknowledgement.
+finds a queue full is trimmed to its header, or by a coin the last that waits is, or it is dropped; a trimmed header
+comes back as a negative acknowledgement.
 Senders keep a window of bytes, send again what is known to be lost before anything new, and give up on all that is on
 its way when nothing was heard of for a while, doubling their patience; and, when they look after two such whiles, on
 what was on its way already when they looked before, unless it was sent again since. Where full queues drop, an
@@ -52,7 +53,6 @@ class Port:
     flows: deque[Flow] = field(default_factory=deque)
     sent: int = 0
     small_in_turn: int = 0
-    swapped: bool = False
 
     def waiting(self) -> bool:
         return bool(self.small or self.data or self.flows)
@@ -100,6 +100,14 @@ class Oracle:
         self.now, self.order = 0, count()
         self.events: list[tuple[int, int, int, Callable[[], None]]] = []
         self.trims = self.drops = self.timeouts = 0
+        self.state = int(np.random.SeedSequence(settings.seed).generate_state(1, np.uint64)[0]) >> 1 | 1
+
+    def _coin(self) -> bool:
+        """The lowest of the 32 upper bits of xorshift64* (Vigna, An experimental exploration, 2016)."""
+        self.state ^= self.state >> 12
+        self.state = (self.state ^ (self.state << 25)) % 2**64
+        self.state ^= self.state >> 27
+        return bool(self.state * 2685821657736338717 >> 32 & 1)
 
     def _flow(self, number: int, traffic: Traffic) -> Flow:
         size, payload = int(traffic.size_bytes[number]), self.settings.mtu_bytes
@@ -279,8 +287,7 @@ class Oracle:
             self.drops += 1
         else:
             self.trims += 1
-            port.swapped = not port.swapped
-            if port.swapped and port.data and port.data[-1].size >= packet.size:
+            if port.data and self._coin() and port.data[-1].size >= packet.size:
                 port.data[-1], packet = packet, port.data[-1]
             packet.kind, packet.size = "trimmed", self.settings.control_bytes
             self._queue_small(port, packet)

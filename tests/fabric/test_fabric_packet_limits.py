@@ -73,7 +73,7 @@ def test_an_incast_fills_the_cable_to_its_end(senders: int, balance: Balance) ->
     traffic, settings = incast(16, senders, 0, 12 * MB // senders), Settings(balance=balance)
     found = run(Trial(NETWORK, traffic, settings))
     wire = senders * (-(-(12 * MB // senders) // 4096) * 64) + 12 * MB
-    assert 1.0 < found.fct_us.max() / (wire * 8 / 100e3) < 1.06
+    assert 1.0 < found.fct_us.max() / (wire * 8 / 100e3) < 1.05
 
 
 def test_unequal_shares_at_two_bottlenecks() -> None:
@@ -91,7 +91,7 @@ def test_unequal_shares_at_two_bottlenecks() -> None:
 def test_fare_keeps_what_a_degraded_cable_leaves_and_equal_shares_do_not() -> None:
     weak = [Change(0, tuple(ports_of(NETWORK, "leaf0-spine1").tolist()), 0.25)]
     fare = slower(NETWORK, moved(8 * MB), "fare", weak)
-    assert 0.97 < fare.min() <= fare.max() < 1.04
+    assert 0.97 < fare.min() <= fare.max() < 1.03
     times = {one: run(Trial(NETWORK, moved(8 * MB), Settings(balance=one), changes=weak)).fct_us for one in BALANCES}
     best = times.pop("fare").max()
     assert times["ecmp"].max() > 1.5 * best

@@ -26,11 +26,11 @@ WHEN, LINK = 0, 1
 
 # A port. At an endpoint the low queue holds flows that want to send, at a switch packets. PACE is picoseconds a byte
 # times 2^20, 0 when the cable is cut. INGRESS: bytes that came in here and still wait in the switch. NODE: whose port
-# it is, and above that the share of its rate that it has left, in 65,536ths. SWAPPED changes with each packet trimmed.
+# it is, and above that the share of its rate that it has left, in 65,536ths.
 PORT_WIDTH = 16
 LOW_HEAD, LOW_TAIL, HIGH_HEAD, HIGH_TAIL, BACKLOG, FREE_AT = 2, 3, 4, 5, 6, 7
 LATENCY, PACE, FLAGS, INGRESS, SENT, PEER, NODE, HIGH_BYTES = 8, 9, 10, 11, 12, 13, 14, 15
-ARMED, BLOCKED, PAUSING, SWAPPED = 1, 2, 4, 8
+ARMED, BLOCKED, PAUSING = 1, 2, 4
 NODE_MASK, SHARE_SHIFT, SHARE_BITS = (1 << 32) - 1, 32, 16
 PACE_SHIFT = 20
 

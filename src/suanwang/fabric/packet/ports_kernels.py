@@ -167,14 +167,12 @@ def of_share(m, port, size):  # type: ignore[no-untyped-def]
 
 @inlined()
 def _swap_with_last(m, port, packet):  # type: ignore[no-untyped-def]
-    """Every other time the packet takes the place of the last one that waits, if it fits; that one is then trimmed.
+    """By a coin the packet takes the place of the last one that waits, if it fits; that one is then trimmed.
 
-    So, of flows whose packets come in step, not always the same is hit (Handley et al., NDP, SIGCOMM 2017, where a coin
-    decides).
+    So, of flows whose packets come in step, not always the same is hit (Handley et al., NDP, SIGCOMM 2017).
     """
-    m[port + at.FLAGS] ^= at.SWAPPED
     last = m[port + at.LOW_TAIL]
-    if m[port + at.FLAGS] & at.SWAPPED == 0 or m[port + at.LOW_HEAD] == 0:
+    if m[port + at.LOW_HEAD] == 0 or draw(m) & 1 == 0:
         return
     if m[last + at.INFO] >> at.SIZE_SHIFT < m[packet + at.INFO] >> at.SIZE_SHIFT:
         return
