@@ -91,7 +91,7 @@ def test_unequal_shares_at_two_bottlenecks() -> None:
 def test_fare_keeps_what_a_degraded_cable_leaves_and_equal_shares_do_not() -> None:
     weak = [Change(0, tuple(ports_of(NETWORK, "leaf0-spine1").tolist()), 0.25)]
     fare = slower(NETWORK, moved(8 * MB), "fare", weak)
-    assert 0.97 < fare.min() <= fare.max() < 1.03
+    assert 0.97 < fare.min() <= fare.max() < 1.04
     times = {one: run(Trial(NETWORK, moved(8 * MB), Settings(balance=one), changes=weak)).fct_us for one in BALANCES}
     best = times.pop("fare").max()
     assert times["ecmp"].max() > 1.5 * best
