@@ -202,7 +202,7 @@ def test_flows_that_were_not_done_are_told_by_the_exit_code(folder: Path, argume
     found = told("--topo", "tiny.topo", "--cm", "tiny.cm", *arguments, "--flows", "flows.csv", exit_code=2)
     assert found["done"] < found["flows"]
     assert "not done" in found["unfinished"]
-    assert "0,9,200000,\n" in (folder / "flows.csv").read_text()
+    assert "0,9,200000,,0.000\n" in (folder / "flows.csv").read_text()
 
 
 def test_text_for_people() -> None:
@@ -416,3 +416,25 @@ def test_what_a_file_says_and_no_engine_takes_is_told(folder: Path) -> None:
     result = CliRunner().invoke(main, ["fabric", "simulate", "--topo", "lossy.txt", "--permutation", "10KB"])
     assert result.exit_code == 0
     assert "lossy.txt lose up to 0.01 of their packets: not simulated; --loss gives" in result.stderr
+
+
+@pytest.mark.parametrize("engine", ["packet", "flow"])
+def test_how_long_a_collective_takes_is_told(engine: str) -> None:
+    words = ["--topo", "tiny.topo", "--collective", "all-reduce:1MB", "--engine", engine]
+    told = json.loads(CliRunner().invoke(main, ["fabric", "simulate", *words, "-o", "json"]).stdout)
+    said = told["collective"]
+    assert (said["kind"], said["bytes"], said["time_us"]) == ("all-reduce", 1_000_000, told["simulated_us"])
+    assert said["time_us"] > told["fct_us"]["max"]
+    text = CliRunner().invoke(main, ["fabric", "simulate", *words]).stdout
+    assert f"us for 1,000,000 bytes, {said['algorithm']}" in text
+    table = CliRunner().invoke(main, ["fabric", "compare", *words, "--balance", "spray", "--seeds", "2"]).stdout
+    assert table.splitlines()[0].endswith("ALL-REDUCE")
+    assert table.splitlines()[1].endswith(f" us, {said['algorithm']}")
+
+
+def test_flags_of_packets_are_noted_where_there_are_none() -> None:
+    words = ["fabric", "simulate", "--topo", "tiny.topo", "--permutation", "1KB", "--engine", "flow"]
+    result = CliRunner().invoke(main, [*words, "--loss", "0.1", "--queue", "64KB"])
+    assert result.exit_code == 0
+    assert "the flow engine knows no packets: --loss, --queue says nothing to it" in result.stderr
+    assert not CliRunner().invoke(main, words).stderr

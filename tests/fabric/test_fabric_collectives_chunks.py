@@ -16,7 +16,7 @@ from suanwang.fabric.flow.paths import Paths, find_paths
 from suanwang.fabric.network import Network
 from suanwang.fabric.routing.routes import shortest
 from suanwang.fabric.traffic import Traffic
-from suanwang.model.errors import SuanwangError
+from suanwang.model.errors import INVALID, SuanwangError
 
 G = 10**9
 LATENCY = 500_000
@@ -194,3 +194,20 @@ def test_a_line_alone_is_a_queue(flows: list[tuple[int, int]]) -> None:
         now += flows[one][1]
         expected[one] = now
     assert finish == pytest.approx([expected[one] for one in range(len(flows))], abs=2)
+
+
+def test_chunks_are_whole_bytes() -> None:
+    """Two bytes in a thousand chunks are a thousand bytes, in flows as in costs."""
+    star = FabricModel(Clos((Tier(8, 1, 100 * G, 0),)))
+    group = Group(8)
+    cost = collective_time("all-gather", 2, group, star, "ring", 1024).time_ps
+    flows = int(run(unfold("all-gather", 2, group, star, "ring", 1024), star).finish_ps.max())
+    assert cost == pytest.approx(flows, rel=0.2)
+
+
+@pytest.mark.parametrize(("kind", "size", "members"), [("all-reduce", 0, 8), ("all-reduce", 8, 1), ("sum", 8, 8)])
+def test_what_are_no_flows_is_refused(kind: str, size: int, members: int) -> None:
+    star = FabricModel(Clos((Tier(8, 1, 100 * G),)))
+    with pytest.raises(SuanwangError) as caught:
+        unfold(kind, size, Group(members), star, "ring")
+    assert caught.value.code == INVALID

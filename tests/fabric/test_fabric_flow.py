@@ -1,5 +1,7 @@
 """The fluid engine against the plainest simulation there is, and against what must be true of any."""
 
+from time import process_time
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -12,7 +14,7 @@ from suanwang.fabric.flow.maxmin import Usage, max_min
 from suanwang.fabric.flow.paths import Paths, find_paths
 from suanwang.fabric.network import Network
 from suanwang.fabric.routing.routes import shortest
-from suanwang.fabric.traffic import Traffic, incast, permutation
+from suanwang.fabric.traffic import FOREVER_PS, Traffic, incast, permutation
 from suanwang.model.errors import SuanwangError
 
 G = 10**9
@@ -256,3 +258,31 @@ def test_routes_that_do_not_fit() -> None:
     without = type(routes)(routes.group, routes.table, routes.first, routes.port, routes.weight * 0)
     with pytest.raises(SuanwangError, match="no weight"):
         simulate_flows(network, without, traffic)
+
+
+def test_a_run_that_is_stopped_tells_what_was_sent_until_then() -> None:
+    network, flows = POD.network(), 40_000
+    rng = np.random.default_rng(1)
+    source = rng.integers(16, size=flows)
+    traffic = Traffic.build(16, source, (source + rng.integers(1, 16, flows)) % 16, 10_000, 10**6 * np.arange(flows))
+    for until in (FOREVER_PS, 10**15):
+        found = simulate_flows(
+            network, shortest(network), traffic, until_ps=until, progress=lambda done, _: done < 1000
+        )
+        done = found.finish_ps >= 0
+        assert 1000 <= done.sum() < flows
+        assert found.finish_ps.max() <= found.now_ps < 10**15
+        ports = network.first_port[network.endpoints]
+        sent = found.port_bytes[:ports].sum()
+        assert 10_000 * done.sum() <= sent <= 10_000 * (found.start_ps >= 0).sum()
+
+
+def test_long_lines_take_no_time() -> None:
+    flows = 200_000
+    usage = Usage.build(np.arange(flows + 1), np.zeros(flows, np.int64), 1.0, [100e9])
+    paths = Paths(usage, np.array([0]), np.zeros(flows, np.int64), np.zeros(flows))
+    traffic = Traffic.build(2, np.zeros(flows, np.int64), 1, 1000)
+    start = process_time()
+    found = simulate_paths(paths, traffic, line=0)
+    assert process_time() - start < 30  # minutes, if each looked for its place
+    assert (np.diff(found.finish_ps) == 80_000).all()

@@ -88,6 +88,12 @@ def test_unequal_shares_at_two_bottlenecks() -> None:
         assert packets.max() == pytest.approx(fluids.max(), rel=0.02)
 
 
+def test_a_port_that_is_nearly_down_still_carries() -> None:
+    weak = [Change(0, tuple(ports_of(NETWORK, "node:gpu3").tolist()), 0.0005)]
+    found = run(Trial(NETWORK, Traffic.build(16, [0, 5], 3, 20_000), Settings(), changes=weak))
+    assert not found.unfinished
+
+
 def test_fare_keeps_what_a_degraded_cable_leaves_and_equal_shares_do_not() -> None:
     weak = [Change(0, tuple(ports_of(NETWORK, "leaf0-spine1").tolist()), 0.25)]
     fare = slower(NETWORK, moved(8 * MB), "fare", weak)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -122,6 +123,33 @@ def test_fare_takes_the_same_ways_and_equal_weights_where_all_is_alike(clos: Clo
             entry = int(fare.table[node - network.endpoints, fare.group[endpoint]])
             if entry >= 0 and share == 0:
                 assert len(set(fare.weight[fare.first[entry] : fare.first[entry + 1]].tolist())) == 1
+
+
+@settings(deadline=None, max_examples=60)
+@given(clos=small_clos(most=16))
+def test_folded_clos_networks_are_layered(clos: Clos) -> None:
+    network = clos.network()
+    assert network.layered
+    assert replace(network, folded=False).layered
+
+
+@pytest.mark.parametrize("switches", [16_500, 33_000])
+def test_long_rows_of_switches(switches: int) -> None:
+    """As many hops as 16 bits can't count."""
+    row = np.arange(2, switches + 2)
+    tier = [0, 0, *([1] * switches)]
+    network = Network.build(
+        2, [0, *row[:-1], 1], [2, *row[1:], switches + 1], GBPS, 1, tier, [f"n{n}" for n in range(len(tier))]
+    )
+    for routes in (shortest(network), path_bandwidth(network).routes()):
+        assert not len(unreachable(network, routes, np.array([0]), np.array([1])))
+
+
+def test_endpoints_have_not_ports_without_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("suanwang.fabric.network.MOST_SLOTS", 7)
+    network = Network.build(2, [0, 0, 0, 0, 1], [2, 2, 2, 2, 2], GBPS, 1, [0, 0, 1], list("abc"))
+    with pytest.raises(SuanwangError, match="an endpoint has 4 ports"):
+        network.attachment()
 
 
 def test_no_way_leads_up_again() -> None:

@@ -133,7 +133,7 @@ def test_time_is_up(engine: Engine) -> None:
 
 
 def test_utilisation_counts_per_byte() -> None:
-    outcome = Outcome(np.array([10.0, 20.0, 1.5]), np.array([100, 100, 5]), np.zeros(1), 1, 1, 20.0, {})
+    outcome = Outcome(np.array([10.0, 20.0, 1.5]), np.zeros(3), np.array([100, 100, 5]), np.zeros(1), 1, 1, 20.0, {})
     assert outcome.utilisation == pytest.approx(0.1 / 0.2)
     cut_short = replace(outcome, fct_us=np.array([10.0, 20.0, np.nan]))
     assert cut_short.fields()["utilisation"] is None

@@ -70,6 +70,7 @@ def _together(found: list[tuple[Any, dict[str, Any]]]) -> dict[str, Any]:
     joined = replace(
         first,
         fct_us=np.concatenate([outcome.fct_us for outcome, _ in found]),
+        start_us=np.concatenate([outcome.start_us for outcome, _ in found]),
         size_bytes=np.concatenate([outcome.size_bytes for outcome, _ in found]),
         packets=sum(outcome.packets for outcome, _ in found),
         events=sum(outcome.events for outcome, _ in found),
@@ -77,7 +78,12 @@ def _together(found: list[tuple[Any, dict[str, Any]]]) -> dict[str, Any]:
         unfinished=next((outcome.unfinished for outcome, _ in found if outcome.unfinished), ""),
     )
     seconds = round(sum(one["seconds"] for _, one in found), 3)
-    return {**joined.fields(), "seconds": seconds, "peak_memory_mb": found[-1][1]["peak_memory_mb"]}
+    told = {**joined.fields(), "seconds": seconds, "peak_memory_mb": found[-1][1]["peak_memory_mb"]}
+    if "collective" in fields:
+        ends = [one["collective"]["time_us"] for _, one in found]
+        mean = None if None in ends else round(sum(ends) / len(ends), 3)
+        told["collective"] = {**fields["collective"], "time_us": mean}
+    return told
 
 
 def _plot(path: str, times: dict[str, Any], utilisation: dict[str, float]) -> None:
@@ -108,6 +114,10 @@ def _text(rows: list[dict[str, Any]]) -> str:
             "-" if row["utilisation"] is None else f"{row['utilisation']:.1%}",
             f"{row['done']}/{row['flows']}",
             f"{row['seconds']:.2f}",
+            *([f"{row['collective']['time_us'] or '-'} us, {row['collective']['algorithm']}"] if collective else []),
         ]
 
-    return table(COLUMNS, [cells(row) for row in rows])
+    collective = rows[0].get("collective")
+    columns = (*COLUMNS, collective["kind"].upper()) if collective else COLUMNS
+    left = [f"{row['run']}: {row['unfinished']}" for row in rows if row["unfinished"]]
+    return "\n".join([table(columns, [cells(row) for row in rows]), *left])

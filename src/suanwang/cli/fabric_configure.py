@@ -73,6 +73,8 @@ def configure(
     from suanwang.fabric.configure.plan import Options, Plan
     from suanwang.fabric.design.opening import open_fabric
 
+    if show is not None and folder is not None:
+        raise click.UsageError("--show prints and writes nothing; leave out --to")
     begun = time.perf_counter()
     design = open_fabric(file)
     options = Options(sessions=sessions, announce=announce, fare=fare, bfd=bfd)  # type: ignore[arg-type]

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+from click.core import ParameterSource
 
 from suanwang.cli.session import note
 from suanwang.fabric.packet.settings import CONGESTIONS, FULLS, RECOVERIES
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from suanwang.fabric.trial import Outcome, Trial
 
 SECONDS_BETWEEN_LINES = 0.2
+OF_PACKETS = ("cc", "full", "recovery", "loss", "queue", "window", "paths", "reconvergence")
 BYTES_A_FLOW = 600
 """What a flow takes while it is made and simulated, without its packets."""
 
@@ -160,7 +162,15 @@ class Inputs:
         found = open_fabric(self.file or self.topo or "") if self.preset is None else open_preset(self.preset)
         for said in found.notes:
             note(f"{said}; --loss gives all packets one chance")
+        self._tell_unused()
         return found
+
+    def _tell_unused(self) -> None:
+        """Flags that say something of packets only, where there are none."""
+        context = click.get_current_context()
+        given = [name for name in OF_PACKETS if context.get_parameter_source(name) is ParameterSource.COMMANDLINE]
+        if self.engine == "flow" and given:
+            note(f"the flow engine knows no packets: --{', --'.join(given)} says nothing to it")
 
     def trial(self, design: Design, balance: str, seed: int | None = None) -> Trial:
         """The trial of one policy. Raises SuanwangError for what does not fit together."""
@@ -170,7 +180,8 @@ class Inputs:
 
         which: Any = self.network
         network = design.network(which)
-        traffic, broken = self._traffic(design, network)
+        said: dict[str, str | int] = {}
+        traffic, broken = self._traffic(design, network, said)
         engine: Any = self.engine
         return Trial(
             network,
@@ -179,6 +190,7 @@ class Inputs:
             engine,
             (*broken, *self._changes(network)),
             Limits(until_ps=FOREVER_PS if self.until is None else self.until, memory_bytes=self.memory),
+            said,
         )
 
     def _settings(self, balance: Any, seed: int) -> Settings:
@@ -192,18 +204,19 @@ class Inputs:
             queue_bytes=self.queue, window_bytes=self.window, loss=self.loss, seed=seed,
         )  # fmt: skip
 
-    def _traffic(self, design: Design, network: Network) -> tuple[Traffic, list[Change]]:
+    def _traffic(self, design: Design, network: Network, said: dict[str, str | int]) -> tuple[Traffic, list[Change]]:
         import numpy as np
 
         from suanwang.fabric import traffic
 
         given = [self.cm, self.permutation, self.all_to_all, self.incast, self.collective]
-        if sum(one is not None for one in given) != 1:
-            raise click.UsageError("say who sends: one of --cm, --permutation, --all-to-all, --incast, --collective")
+        if (chosen := sum(one is not None for one in given)) != 1:
+            what = "only one can say" if chosen else "say"
+            raise click.UsageError(f"{what} who sends: --cm, --permutation, --all-to-all, --incast or --collective")
         if self.cm is not None:
             return self._matrix(design, network)
         if self.collective is not None:
-            return self._unfolded(design), []
+            return self._unfolded(design, said), []
         if network.endpoints < 2:
             raise SuanwangError(INVALID, "a fabric of one endpoint has nobody to send to")
         if self.permutation is not None:
@@ -219,8 +232,10 @@ class Inputs:
             raise click.UsageError(f"{count} endpoints can't send to another one of {network.endpoints}")
         return traffic.incast(network.endpoints, int(count), 0, SizeOption().convert(size, None, None)), []
 
-    def _unfolded(self, design: Design) -> Traffic:
-        """A collective of all endpoints of the network, as flows, by the quickest algorithm unless one is named."""
+    def _unfolded(self, design: Design, said: dict[str, str | int]) -> Traffic:
+        """A collective of all endpoints of the network, as flows, by the quickest algorithm unless one is named; `said`
+        tells which.
+        """
         from suanwang.fabric.clos import Clos
         from suanwang.fabric.collectives.cost import collective_time
         from suanwang.fabric.collectives.group import FabricModel, Group
@@ -237,6 +252,7 @@ class Inputs:
         each, group = SizeOption().convert(size, None, None), Group(part.endpoints, alone=True)
         fabric = FabricModel(part)
         quickest = collective_time(kind, each, group, fabric, algorithm or "auto", chunks=1).algorithm
+        said |= {"kind": kind, "bytes": each, "algorithm": quickest}
         return unfold(kind, each, group, fabric, quickest).traffic
 
     def _check_flows(self, flows: int) -> None:
@@ -340,6 +356,7 @@ def interruptible() -> Iterator[Callable[[], bool]]:
     def press(_number: int, _frame: object) -> None:
         nonlocal pressed
         pressed = True
+        note("ending; press Ctrl-C again to stop at once")
         signal.signal(signal.SIGINT, before)
 
     before = signal.signal(signal.SIGINT, press)
@@ -361,5 +378,8 @@ def measured(trial: Trial, what: str, stopped: Callable[[], bool] = lambda: Fals
     seconds = time.perf_counter() - begun
     fields = outcome.fields()
     fields["seconds"] = round(seconds, 3)
+    if trial.collective:
+        done = not fields["unfinished"]
+        fields["collective"] = {**trial.collective, "time_us": fields["simulated_us"] if done else None}
     fields["peak_memory_mb"] = round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, 1)
     return outcome, fields

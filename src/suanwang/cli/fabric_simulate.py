@@ -85,11 +85,13 @@ def simulate(
         from suanwang.cli.output import write_whole
 
         lines = "".join(
-            f"{a},{b},{size},{'' if t != t else f'{t:.3f}'}\n"
-            for a, b, size, t in zip(trial.traffic.source.tolist(), trial.traffic.target.tolist(),
-                                     trial.traffic.size_bytes.tolist(), outcome.fct_us.tolist(), strict=True)
+            f"{a},{b},{size},{'' if t != t else f'{t:.3f}'},{'' if begun < 0 else f'{begun:.3f}'}\n"
+            for a, b, size, t, begun in zip(trial.traffic.source.tolist(), trial.traffic.target.tolist(),
+                                            trial.traffic.size_bytes.tolist(), outcome.fct_us.tolist(),
+                                            outcome.start_us.tolist(), strict=True)
         )  # fmt: skip
-        write_whole(flows, lambda file: file.write(b"source,target,size_bytes,fct_us\n" + lines.encode()), "flows")
+        head = b"source,target,size_bytes,fct_us,start_us\n"
+        write_whole(flows, lambda file: file.write(head + lines.encode()), "flows")
     current().emit(told, lambda: _text(told))
     if told["unfinished"]:
         raise click.exceptions.Exit(failure.DIFFERENT)
@@ -103,7 +105,9 @@ def _check_together(workload: str | None) -> None:
     extra = sorted(given - kept if workload is not None else given & set(OF_STEPS))
     if extra:
         flags = ", ".join(f"--{name.replace('_', '-')}" for name in extra)
-        raise click.UsageError(f"{flags} {'does not go with' if workload else 'needs'} --workload")
+        many = len(extra) > 1
+        said = f"{'do' if many else 'does'} not go with" if workload else f"need{'' if many else 's'}"
+        raise click.UsageError(f"{flags} {said} --workload")
 
 
 def _step(
@@ -164,6 +168,9 @@ def _text(told: dict[str, Any]) -> str:
     if told["done"]:
         shown = "  ".join(f"{name} {value:,.1f}" for name, value in times.items())
         lines.append(f"  completion (us)  {shown}")
+    if said := told.get("collective"):
+        when = f"{said['time_us']:,.1f} us" if said["time_us"] is not None else "not done"
+        lines.append(f"  {said['kind']:<15}  {when} for {said['bytes']:,} bytes, {said['algorithm']}")
     if told["utilisation"] is not None:
         lines.append(f"  utilisation      {told['utilisation']:.1%} (best over mean)")
     if told["unfinished"]:

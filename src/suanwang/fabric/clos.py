@@ -284,4 +284,5 @@ class Clos:
             np.concatenate([np.zeros(self.endpoints, np.int64), tiers]),
             self.names(),
             np.concatenate([np.full(self.endpoints, -1), np.repeat(np.arange(self.planes), sum(per_plane))]),
+            folded=True,
         )

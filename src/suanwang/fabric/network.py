@@ -21,6 +21,10 @@ Bools = NDArray[np.bool_]
 
 MOST_PORTS = 2**31 - 1
 """Ports are numbered by 32 bits in the engines."""
+MOST_SLOTS = 2**27
+"""Endpoints times the most ports of one."""
+SLICE_STEPS = 2**27
+"""Of compiled loops, about: between two slices an interrupt is heard."""
 MOST_COMPARED = 2000
 """Names that a wrong one is compared with, for a hint."""
 
@@ -35,7 +39,8 @@ class Network:
     back. The ports of node `n` are `first_port[n] .. first_port[n + 1] - 1`, in the order in which cables were given.
 
     `tier[n]` is 0 for endpoints, 1 for leaves, and so on up. `plane[n]` is the plane of a switch, -1 for endpoints.
-    Arrays are read-only; a failure is a mask over ports that is passed along with the call.
+    `folded` says that this is known to be a folded Clos network. Arrays are read-only; a failure is a mask over ports
+    that is passed along with the call.
     """
 
     endpoints: int
@@ -48,6 +53,7 @@ class Network:
     tier: Integers
     plane: Integers
     names: Sequence[str]
+    folded: bool = False
 
     @staticmethod
     def build(
@@ -59,6 +65,7 @@ class Network:
         tier: ArrayLike,
         names: Sequence[str],
         plane: ArrayLike | None = None,
+        folded: bool = False,
     ) -> Network:
         """The network of the cables `a[i]` - `b[i]`; rates and latencies are one a cable, or one for all.
 
@@ -99,6 +106,7 @@ class Network:
             tier=tiers,
             plane=np.full(nodes, -1, np.int64) if plane is None else np.asarray(plane, np.int64),
             names=names,
+            folded=folded,
         )
         for array in (network.first_port, network.source, network.target, network.peer, network.rate_bps,
                       network.latency_ps, network.tier, network.plane):  # fmt: skip
@@ -129,7 +137,7 @@ class Network:
         """The group of each endpoint (-1: cut off), and one endpoint of each group.
 
         Raises:
-            SuanwangError: INVALID when an endpoint is joined with another endpoint.
+            SuanwangError: INVALID when an endpoint is joined with another endpoint, or has ports without end.
         """
         links = int(self.first_port[self.endpoints])
         source, target = self.source[:links], self.target[:links]
@@ -137,6 +145,8 @@ class Network:
             raise SuanwangError(INVALID, "an endpoint is joined with an endpoint", hint="put a switch between them")
         alive = np.ones(links, np.bool_) if up is None else up[:links] & up[self.peer[:links]]
         most = int(np.diff(self.first_port[: self.endpoints + 1]).max(initial=1))
+        if self.endpoints * most > MOST_SLOTS:
+            raise SuanwangError(INVALID, f"an endpoint has {most:,} ports", hint="make it a switch")
         slots = np.arange(links) - self.first_port[source]
         leaves = np.full((self.endpoints, most), -1, np.int64)
         leaves[source[alive], slots[alive]] = target[alive]
@@ -147,24 +157,37 @@ class Network:
         number[cut_off] = -1
         return number[group.reshape(-1)], sample[~cut_off]
 
+    def distances(self, sample: Integers, alive: Bools, layered: bool) -> NDArray[np.int32]:
+        """Twice the hops from each switch to each of the endpoints in `sample`, over ports that are alive, and 1 more
+        if the way begins upwards; -1 where there is none. `layered`: ways lead up, then down, and never up again.
+        """
+        from suanwang.fabric.routing.routes_kernels import distances
+
+        tier = self.tier[self.endpoints :]
+        order = np.argsort(tier, kind="stable")
+        found = np.empty((len(sample), self.switches), np.int32)
+        step = max(1, SLICE_STEPS // (self.ports + 1))
+        for begin in range(0, len(sample), step):
+            part = sample[begin : begin + step]
+            found[begin : begin + step] = distances(
+                self.endpoints, self.first_port, self.target, alive, part, tier, order, layered
+            )
+        return found
+
     @cached_property
     def layered(self) -> bool:
         """Whether tiers are layers: no cable joins switches of one tier, and while nothing has failed every endpoint
         that can be reached at all can be reached up and then down, as in folded Clos networks.
         """
-        from suanwang.fabric.routing.routes_kernels import distances
-
+        if self.folded:
+            return True
         inner = (self.source >= self.endpoints) & (self.target >= self.endpoints)
         if bool((self.tier[self.source[inner]] == self.tier[self.target[inner]]).any()):
             return False
-        tier, sample = self.tier[self.endpoints :], self.attachment()[1]
-        order, alive = np.argsort(tier, kind="stable"), np.ones(self.ports, np.bool_)
+        sample, alive = self.attachment()[1], np.ones(self.ports, np.bool_)
         leaves = np.unique(self.target[: self.first_port[self.endpoints]]) - self.endpoints
-        ways = (
-            distances(self.endpoints, self.first_port, self.target, alive, sample, tier, order, layered)[:, leaves] >= 0
-            for layered in (True, False)
-        )
-        return np.array_equal(*ways)
+        up_and_down, any_way = (self.distances(sample, alive, layered)[:, leaves] >= 0 for layered in (True, False))
+        return np.array_equal(up_and_down, any_way)
 
     def node(self, name: str) -> int:
         """The node of that name.

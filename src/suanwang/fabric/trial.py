@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal, get_args
 
@@ -27,7 +27,8 @@ PS_PER_US = 10**6
 @dataclass(frozen=True)
 class Trial:
     """Traffic on a network, under settings. The flow engine knows no queues: of the settings it takes the balance, the
-    seed, and the headers that packets would have; changes must be at time 0.
+    seed, and the headers that packets would have; changes must be at time 0. `collective` says which one the traffic
+    is, if it is one: kind, bytes, algorithm.
     """
 
     network: Network
@@ -36,17 +37,19 @@ class Trial:
     engine: Engine = "packet"
     changes: Sequence[Change] = ()
     limits: Limits = field(default_factory=Limits)
+    collective: Mapping[str, str | int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
 class Outcome:
     """What came of a trial. `fct_us` has each flow's completion time, NaN for one that was not done.
 
-    `port_bytes` is what each port sent. `counts` are the packet engine's; `unfinished` says why there are flows that
-    were not done, and is empty when there are none.
+    `start_us` is when it began, below 0 if it did not. `port_bytes` is what each port sent. `counts` are the packet
+    engine's; `unfinished` says why there are flows that were not done, and is empty when there are none.
     """
 
     fct_us: NDArray[np.float64]
+    start_us: NDArray[np.float64]
     size_bytes: Integers
     port_bytes: NDArray[np.float64]
     packets: int
@@ -114,6 +117,7 @@ def _by_packets(trial: Trial, progress: Callable[[int, int], bool]) -> Outcome:
                "duplicates", "deepest_queue_bytes")  # fmt: skip
     return Outcome(
         np.where(found.fct_ps < 0, np.nan, found.fct_ps / PS_PER_US),
+        found.started_ps / PS_PER_US,
         trial.traffic.size_bytes,
         found.sent_bytes.astype(np.float64),
         found.packets,
@@ -158,6 +162,7 @@ def _by_flows(trial: Trial, progress: Callable[[int, int], bool]) -> Outcome:
     left = len(found.unfinished)
     return Outcome(
         np.where(found.fct_ps < 0, np.nan, found.fct_ps / PS_PER_US),
+        found.start_ps / PS_PER_US,
         trial.traffic.size_bytes,
         found.port_bytes,
         int(count.sum()),

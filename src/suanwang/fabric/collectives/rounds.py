@@ -6,7 +6,6 @@ from collections.abc import Hashable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from itertools import pairwise
-from math import ceil
 
 from suanwang.fabric.clos import Clos
 from suanwang.fabric.collectives.group import FabricModel
@@ -54,14 +53,18 @@ class Link:
     transfer_ps: Fraction
 
 
+def _chunk_bytes(work: Work, chunks: int) -> int:
+    return -(-work.stage.size_bytes // chunks)
+
+
 def links(work: Work, fabric: FabricModel, chunks: int) -> list[Link]:
     """Kinds of messages by how far they go, nearest first.
 
     A rank starts its k messages one after another, while those before are on their way: k overheads and the last
     transfer, or the first overhead and all transfers, whichever takes longer.
     """
-    size = Fraction(work.stage.size_bytes, chunks)
-    packet = min(fabric.packet_bytes, ceil(size))
+    size = _chunk_bytes(work, chunks)
+    packet = min(fabric.packet_bytes, size)
     found = []
     for _, net, profile, share in work.networks(fabric):
         transfers = classes.transfers_ps(net, profile, size)
@@ -144,16 +147,16 @@ def _messages(work: Work, fabric: FabricModel, chunks: int, shares: Shares) -> t
 
 def _one_ps(work: Work, fabric: FabricModel, chunks: int) -> float:
     """How long an endpoint sends one message, on the slower network."""
-    bits = Fraction(work.stage.size_bytes * 8, chunks)
+    bits = _chunk_bytes(work, chunks) * 8
     return max(
-        float(bits * 10**12 / (net.tiers[0].rate_bps * classes.cables_up(net, 0) * share))
+        float(Fraction(bits * 10**12) / (net.tiers[0].rate_bps * classes.cables_up(net, 0) * share))
         for _, net, _, share in work.networks(fabric)
     )
 
 
 def _busy(work: Work, fabric: FabricModel, chunks: int) -> dict[tuple[str, int], float]:
     """How long the busiest cable of each network and tier is, with one chunk in one round."""
-    size = Fraction(work.stage.size_bytes, chunks)
+    size = _chunk_bytes(work, chunks)
     return {
         (which, tier): float(transfer / share)
         for which, net, profile, share in work.networks(fabric)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from suanwang.fabric.collectives.cost import present, schedules
+from suanwang.fabric.collectives.cost import KINDS, present, schedules
 from suanwang.fabric.collectives.group import FabricModel, Group
 from suanwang.fabric.collectives.routing import Routing
 from suanwang.fabric.collectives.schedule import Schedule
@@ -55,6 +55,10 @@ def unfold(
         SuanwangError: INVALID for an algorithm that the group can't use, that sums in switches, or too many flows.
     """
     present(group, fabric)
+    if kind not in KINDS:
+        raise SuanwangError(INVALID, f"no collective is called {kind!r}", hint=f"there are {', '.join(KINDS)}")
+    if group.size < 2 or size_bytes < 1:
+        raise SuanwangError(INVALID, f"{size_bytes} bytes among {group.size}", hint="two take part, and have a byte")
     if chunks < 1:
         raise SuanwangError(INVALID, f"a buffer can't be cut into {chunks} chunks")
     known = dict(schedules(kind, size_bytes, group, fabric, routing))

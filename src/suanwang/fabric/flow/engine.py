@@ -43,8 +43,8 @@ class FlowResult:
     """What became of flows; times in picoseconds, -1 for a flow that never starts or ends.
 
     `fct_ps` counts from a flow's own start to its last byte's arrival. `port_bytes[p]` is what port p sent in all.
-    `now_ps` is when the run ended. `solves` is how often rates were found, `events` how many starts, ends and arrivals
-    there were.
+    `now_ps` is when the run ended. `solves` is how often rates were found, `events` how many starts, ends, arrivals
+    and answers there were, and turns that came in lines.
     """
 
     start_ps: Integers
@@ -127,13 +127,14 @@ def simulate_paths(
         raise SuanwangError(INVALID, f"lines of {len(traffic)} flows count from 0 to {len(traffic) - 1}; -1 is none")
     fluid = _fluid(paths, traffic, packet_bytes, weights, limits / 1e12, lines)
     begin(fluid)
-    while advance(fluid, float(until_ps), SLICE_EVENTS):
-        if progress is not None and not progress(int(fluid.counts[DONE]), len(traffic)):
-            break
+    stopped = False
+    while not stopped and advance(fluid, float(until_ps), SLICE_EVENTS):
+        stopped = progress is not None and not progress(int(fluid.counts[DONE]), len(traffic))
     ended = fluid.received >= 0
     finish = np.where(ended, np.ceil(fluid.received - 1e-3), -1).astype(np.int64)
     start = np.round(fluid.started).astype(np.int64)
-    now = until_ps if until_ps < FOREVER_PS and not ended.all() else int(finish.max(initial=0))
+    time_up = until_ps < FOREVER_PS and not stopped and not ended.all()
+    now = until_ps if time_up else max(int(fluid.clock[0]), int(finish.max(initial=0)))
     return FlowResult(
         start_ps=start,
         finish_ps=finish,
@@ -168,11 +169,12 @@ def _fluid(paths: Paths, traffic: Traffic, packet_bytes: int, weight: Floats, li
         line=line,
         busy=np.zeros(int(line.max(initial=-1)) + 1, np.bool_),
         front=np.full(int(line.max(initial=-1)) + 1, LAST),
+        back=np.full(int(line.max(initial=-1)) + 1, LAST),
         behind=np.full(flows, LAST),
         waiting=traffic.trigger_count.copy(),
         queue_first=np.concatenate(([0], np.cumsum(by_trigger))),
         queue=waiting[np.argsort(traffic.waits_for[waiting], kind="stable")],
-        answer=np.where(traffic.at_sender, paths.latency_ps, 0).astype(np.float64),
+        answer=np.where(traffic.at_sender & (traffic.fires >= 0), paths.latency_ps, 0).astype(np.float64),
         extra=np.asarray(paths.latency_ps + np.ceil(stored * paths.ps_per_bit), np.float64),
         started=np.full(flows, -1.0),
         sent=np.full(flows, -1.0),
@@ -191,6 +193,7 @@ def _fluid(paths: Paths, traffic: Traffic, packet_bytes: int, weight: Floats, li
         times=np.empty(flows),
         codes=np.empty(flows, np.int64),
         counts=np.zeros(EVENTS + 1, np.int64),
+        clock=np.zeros(1),
         head=np.full(resources, -1),
         after=np.full(uses, -1, np.int32),
         before=np.full(uses, -1, np.int32),

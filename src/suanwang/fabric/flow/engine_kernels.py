@@ -41,6 +41,7 @@ def advance(f, until, most_events):  # type: ignore[no-untyped-def]
         now = next_time(f)
         if now == np.inf or now > until:
             return False
+        f.clock[0] = now
         count, leaving = happen(f, now)
         if count + leaving:
             f.counts[SOLVES] += 1
@@ -114,9 +115,13 @@ def stand(f, one):  # type: ignore[no-untyped-def]
     """Wait in a line, before those with greater numbers."""
     line = f.line[one]
     ahead, after = LAST, f.front[line]
+    if after >= 0 and f.back[line] < one:
+        ahead, after = f.back[line], LAST
     while 0 <= after < one:
         ahead, after = after, f.behind[after]
     f.behind[one] = after
+    if after < 0:
+        f.back[line] = one
     if ahead < 0:
         f.front[line] = one
     else:

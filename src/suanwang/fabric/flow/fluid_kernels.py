@@ -27,8 +27,8 @@ class Fluid(NamedTuple):
     flow, flow + flows, flow + 2 flows). A sender hears of an arrival `answer` later, if a trigger waits for that (else
     0). Uses of one resource by running flows are a list: `head` of the resource, `after`, `before` of uses. Flow f's
     rate is `held` by that resource, or by its own limit (-1). Of a line one flow is sent, while it is `busy`; those
-    that wait are a list: `front` of the line, `behind` of flows. Capacity and limits: bits a picosecond. The last five
-    are scratch.
+    that wait are a list from `front` to `back` of the line, with `behind` of flows. `clock` is the time. Capacity and
+    limits: bits a picosecond. The last five are scratch.
     """
 
     first: Integers
@@ -44,6 +44,7 @@ class Fluid(NamedTuple):
     line: Integers
     busy: NDArray[np.bool_]
     front: Integers
+    back: Integers
     behind: Integers
     waiting: Integers
     queue_first: Integers
@@ -67,6 +68,7 @@ class Fluid(NamedTuple):
     times: Floats
     codes: Integers
     counts: Integers
+    clock: Floats
     head: Integers
     after: Shorts
     before: Shorts

@@ -132,7 +132,7 @@ def _lanes(
     port = network.first_port[traffic.source][flow] + np.arange(len(flow)) - offset[flow]
     leaf = network.target[port] - network.endpoints
     to = routes.group[traffic.target][flow]
-    usable = alive[port] & (to >= 0)
+    usable = alive[port] & (rates[port] > 0) & (to >= 0)
     usable[usable] = routes.table[leaf[usable], to[usable]] != UNREACHABLE
     flow, port, leaf, to = flow[usable], port[usable], leaf[usable], to[usable]
     carried = np.ones(len(port))

@@ -132,7 +132,7 @@ class _Run:
             raise SuanwangError(
                 TOO_LARGE,
                 f"{packets:,} packets of {len(self.traffic):,} flows over {self.network.ports:,} ports need about "
-                f"{needed / 2**30:.1f} GiB of memory; {self.limits.memory_bytes / 2**30:.1f} GiB are allowed",
+                f"{needed / 2**20:,.0f} MiB of memory; {self.limits.memory_bytes / 2**20:,.0f} MiB are allowed",
                 hint="allow more, send less, use a larger MTU, or the flow engine",
             )
 

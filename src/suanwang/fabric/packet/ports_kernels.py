@@ -132,7 +132,7 @@ def enqueue_data(m, port, packet, ingress):  # type: ignore[no-untyped-def]
         return
     info = m[packet + at.INFO]
     size = info >> at.SIZE_SHIFT
-    if m[at.MODE] != at.PFC and m[port + at.BACKLOG] + size > of_share(m, port, m[at.QUEUE]):
+    if m[at.MODE] != at.PFC and m[port + at.BACKLOG] + size > _room(m, port):
         if m[at.MODE] == at.DROP:
             lose(m, packet)
             return
@@ -157,6 +157,14 @@ def enqueue_data(m, port, packet, ingress):  # type: ignore[no-untyped-def]
         count_ingress(m, ingress, size)
     if m[port + at.FLAGS] & at.BLOCKED == 0:
         arm(m, port)
+
+
+@inlined()
+def _room(m, port):  # type: ignore[no-untyped-def]
+    """Bytes that may wait at a port: less where it is slow, but two packets; all of its memory where it drops."""
+    if m[at.MODE] == at.DROP:
+        return m[at.QUEUE]
+    return max(of_share(m, port, m[at.QUEUE]), 2 * (m[at.PAYLOAD] + m[at.HEADER]))
 
 
 @inlined()

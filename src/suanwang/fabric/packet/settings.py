@@ -64,8 +64,12 @@ class Settings:
                 raise SuanwangError(INVALID, f"{what} can't be {value!r}", hint=f"use one of {', '.join(known)}")
         if not 64 <= self.mtu_bytes <= 2**20 or not 0 <= self.header_bytes <= 1024:
             raise SuanwangError(INVALID, f"an MTU of {self.mtu_bytes} bytes; from 64 to 1,048,576 are possible")
-        if not 1 <= self.control_bytes <= 1024 or not 1 <= self.paths < 2**24 or not 0 <= self.loss < 1:
-            raise SuanwangError(INVALID, "control packets are 1 to 1,024 bytes, paths 1 to 2^24 - 1, loss below 1")
+        if not 1 <= self.control_bytes <= 1024:
+            raise SuanwangError(INVALID, f"control packets of {self.control_bytes} bytes; from 1 to 1,024 are possible")
+        if not 1 <= self.paths < 2**24:
+            raise SuanwangError(INVALID, f"{self.paths} paths; from 1 to 16,777,215 are possible")
+        if not 0 <= self.loss < 1:
+            raise SuanwangError(INVALID, f"a loss of {self.loss}; from 0 to below 1 is possible")
         given = (self.queue_bytes, self.window_bytes, self.timeout_ps, self.ack_bytes, self.flowlet_gap_ps)
         low, high = self.mark_bytes or (1, 2)
         if any(value is not None and not 1 <= value <= LARGEST for value in given) or not 1 <= low < high <= LARGEST:

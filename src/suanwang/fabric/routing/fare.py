@@ -80,7 +80,7 @@ class FareRoutes:
     bundles: Bundles
     advertised_bps: Integers
     kind: NDArray[np.int8]
-    away: NDArray[np.int16]
+    away: NDArray[np.int32]
     layers: bool
 
     @property
@@ -172,10 +172,10 @@ def path_bandwidth(
         raise SuanwangError(
             INVALID,
             f"routes of {switches:,} switches to {groups:,} groups of endpoints need "
-            f"{groups * switches * 11 / 2**30:.0f} GiB",
+            f"{groups * switches * 13 / 2**30:.0f} GiB",
             hint="let leaves announce endpoints, or take a smaller part",
         )
-    kind, away = np.zeros((groups, switches), np.int8), np.zeros((groups, switches), np.int16)
+    kind, away = np.zeros((groups, switches), np.int8), np.zeros((groups, switches), np.int32)
     advertised = np.zeros((groups, switches), np.int64)
     order, layers = np.argsort(network.tier[base:], kind="stable"), network.layered
     solve(bundles.first, bundles.middle, bundles.target, bundles.rate_bps, base, order, layers, start, leaf, rate, kind,

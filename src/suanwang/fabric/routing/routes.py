@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from suanwang.fabric.network import Network
+from suanwang.fabric.network import SLICE_STEPS, Network
 from suanwang.fabric.routing.sets_kernels import ATTACHED, UNREACHABLE
 from suanwang.model.errors import INVALID, SuanwangError
 
@@ -58,27 +58,35 @@ def shortest(network: Network, up: Bools | None = None) -> Routes:
     """All shortest paths over ports that are up in both directions; every port of a set has weight 1.
 
     On layered networks (`Network.layered`) paths lead up, then down, and never up again: those that BGP finds with the
-    AS numbers of RFC 7938, so that after failures some pairs may have none. On others the fewest hops decide.
+    AS numbers of RFC 7938, so that after failures some pairs may have none; where a way leads down, none that leads up
+    is taken. On others the fewest hops decide.
 
     Raises:
         SuanwangError: INVALID when the table would have more than `MOST_ENTRIES` entries.
     """
     from suanwang.fabric.routing.routes_kernels import next_hop_sets
+    from suanwang.fabric.routing.sets_kernels import no_sets
 
     group, sample = network.attachment(up)
     if network.switches * len(sample) > MOST_ENTRIES:
         raise SuanwangError(
             INVALID,
             f"routes of {network.switches:,} switches to {len(sample):,} groups of endpoints need "
-            f"{network.switches * len(sample) * 4 / 2**30:.0f} GiB",
+            f"{network.switches * len(sample) * 8 / 2**30:.0f} GiB",
             hint="simulate a smaller part, or use the flow engine's classes",
         )
     alive = np.ones(network.ports, np.bool_) if up is None else up & up[network.peer]
     tier = network.tier[network.endpoints :]
-    table, first, port = next_hop_sets(
-        network.endpoints, network.first_port, network.target, alive, sample, tier, np.argsort(tier, kind="stable"),
-        network.layered,
-    )  # fmt: skip
+    distance = network.distances(sample, alive, network.layered)
+    table, sets = np.empty((network.switches, len(sample)), np.int32), no_sets()
+    step = max(1, SLICE_STEPS * network.switches // (network.ports * len(sample) + 1))
+    for begin in range(0, network.switches, step):
+        sets = next_hop_sets(
+            network.endpoints, network.first_port, network.target, alive, tier, network.layered, distance, table, sets,
+            begin, min(begin + step, network.switches),
+        )  # fmt: skip
+    found, used = sets.counts
+    first, port = sets.first[: found + 1].copy(), sets.word[:used].copy()
     return Routes(group, table, first, port, np.ones(len(port), np.int64))
 
 

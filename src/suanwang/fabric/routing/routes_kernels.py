@@ -5,14 +5,14 @@ from __future__ import annotations
 import numpy as np
 
 from suanwang.compiled import njit
-from suanwang.fabric.routing.sets_kernels import ATTACHED, UNREACHABLE, begin_switch, keep, no_sets
+from suanwang.fabric.routing.sets_kernels import ATTACHED, UNREACHABLE, begin_switch, keep
 
 
 @njit()
 def distances(endpoints, first_port, target, alive, sample, tier, order, layered):  # type: ignore[no-untyped-def]
     """Twice the hops from each switch to each group, plus 1 if the way begins upwards; -1 where there is none."""
     groups, switches = len(sample), len(tier)
-    distance = np.full((groups, switches), -1, np.int16)
+    distance = np.full((groups, switches), -1, np.int32)
     queue = np.empty(switches, np.int64)
     for group in range(groups):
         near = distance[group]
@@ -66,16 +66,18 @@ def _spread(endpoints, first_port, target, alive, near, queue, tail):  # type: i
 
 
 @njit()
-def next_hop_sets(endpoints, first_port, target, alive, sample, tier, order, layered):  # type: ignore[no-untyped-def]
-    """The table of sets, and the sets; those of one switch that are alike are one set."""
-    switches, groups = len(tier), len(sample)
-    table = np.empty((switches, groups), np.int32)
-    distance = distances(endpoints, first_port, target, alive, sample, tier, order, layered)
-    widest = np.diff(first_port[endpoints:]).max() if switches else 0
-    sets, ports = no_sets(), np.empty(widest, np.int64)
-    for switch in range(switches):
+def next_hop_sets(  # type: ignore[no-untyped-def]
+    endpoints, first_port, target, alive, tier, layered, distance, table, sets, begin, end
+):
+    """Fill the rows of switches `begin` to `end` of the table with the numbers of sets; returns the sets.
+
+    Those of one switch that are alike are one set.
+    """
+    widest = np.diff(first_port[endpoints:]).max() if len(tier) else 0
+    ports = np.empty(widest, np.int64)
+    for switch in range(begin, end):
         begin_switch(sets)
-        for group in range(groups):
+        for group in range(len(distance)):
             away = distance[group, switch]
             if away <= 0:
                 table[switch, group] = ATTACHED if away == 0 else UNREACHABLE
@@ -93,8 +95,7 @@ def next_hop_sets(endpoints, first_port, target, alive, sample, tier, order, lay
                     count += 1
             sets, number = keep(sets, ports, count)
             table[switch, group] = number
-    found, used = sets.counts
-    return table, sets.first[: found + 1].copy(), sets.word[:used].copy()
+    return sets
 
 
 @njit()
