@@ -105,7 +105,7 @@ def test_memory_that_would_not_do_is_foreseen() -> None:
     with pytest.raises(SuanwangError) as refused:
         simulate(NETWORK, traffic, Settings(), limits=Limits(memory_bytes=10 * 2**20))
     assert refused.value.code == TOO_LARGE
-    assert "GiB" in str(refused.value)
+    assert "MiB" in str(refused.value)
     assert "flow engine" in str(refused.value.hint)
     found = simulate(NETWORK, all_to_all(16, 10_000), Settings(), limits=Limits(memory_bytes=10 * 2**20))
     assert found.complete

@@ -180,8 +180,8 @@ def test_seeds_change_what_is_hashed_and_nothing_else_does() -> None:
         ({"congestion": "dcqcn"}, "use one of none, sender"),
         ({"full": "trim", "recovery": "go-back-n"}, "choose drop or pfc"),
         ({"mtu_bytes": 1}, "from 64"),
-        ({"loss": 1.0}, "loss below 1"),
-        ({"paths": 0}, "paths 1 to"),
+        ({"loss": 1.0}, "to below 1"),
+        ({"paths": 0}, "paths; from 1"),
     ],
 )
 def test_settings_that_make_no_sense_are_refused(chosen: Any, words: str) -> None:
