@@ -411,6 +411,17 @@ def test_ctrl_c_pressed_twice_stops_everything() -> None:
             os.kill(os.getpid(), signal.SIGINT)
 
 
+def test_ctrl_c_that_is_ignored_stays_so() -> None:
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        with fabric_inputs.interruptible() as pressed:
+            os.kill(os.getpid(), signal.SIGINT)
+            assert not pressed()
+        assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
 def test_what_a_file_says_and_no_engine_takes_is_told(folder: Path) -> None:
     (folder / "lossy.txt").write_text("3 1 2\n2\n0 2 100Gbps 1us 0.01\n1 2 100Gbps 1us 0\n")
     result = CliRunner().invoke(main, ["fabric", "simulate", "--topo", "lossy.txt", "--permutation", "10KB"])

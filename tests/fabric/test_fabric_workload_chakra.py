@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.fabric.wire_writer import write_field, write_varint
 
 from suanwang.fabric.clos import Clos, Tier
 from suanwang.fabric.collectives.group import Cost, FabricModel, Group
@@ -22,7 +23,7 @@ from suanwang.fabric.workload.costs import StepOptions
 from suanwang.fabric.workload.nodes import COLLECTIVES, NODE_TYPES
 from suanwang.fabric.workload.replay import replay
 from suanwang.fabric.workload.result import StepResult
-from suanwang.fabric.workload.wire import fields, signed, varint, write_field, write_varint
+from suanwang.fabric.workload.wire import fields, signed, varint
 from suanwang.model.errors import SuanwangError
 
 US = 10**6

@@ -114,12 +114,22 @@ def options(function: Callable[..., Any]) -> Callable[..., Any]:
     @wraps(function)
     def call(*arguments: Any, **flags: Any) -> Any:
         mine = {name: flags.pop(name) for name in list(flags) if name in Inputs.__dataclass_fields__}
-        return function(Inputs(**mine), *arguments, **flags)
+        inputs = Inputs(**mine)
+        _tell_unused(inputs.engine)
+        return function(inputs, *arguments, **flags)
 
     wrapped: Any = call
     for option in reversed(OPTIONS):
         wrapped = option(wrapped)
     return wrapped  # type: ignore[no-any-return]
+
+
+def _tell_unused(engine: str) -> None:
+    """Flags that say something of packets only, where there are none."""
+    context = click.get_current_context()
+    given = [name for name in OF_PACKETS if context.get_parameter_source(name) is ParameterSource.COMMANDLINE]
+    if engine == "flow" and given:
+        note(f"the flow engine knows no packets: --{', --'.join(given)} says nothing to it")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -162,15 +172,7 @@ class Inputs:
         found = open_fabric(self.file or self.topo or "") if self.preset is None else open_preset(self.preset)
         for said in found.notes:
             note(f"{said}; --loss gives all packets one chance")
-        self._tell_unused()
         return found
-
-    def _tell_unused(self) -> None:
-        """Flags that say something of packets only, where there are none."""
-        context = click.get_current_context()
-        given = [name for name in OF_PACKETS if context.get_parameter_source(name) is ParameterSource.COMMANDLINE]
-        if self.engine == "flow" and given:
-            note(f"the flow engine knows no packets: --{', --'.join(given)} says nothing to it")
 
     def trial(self, design: Design, balance: str, seed: int | None = None) -> Trial:
         """The trial of one policy. Raises SuanwangError for what does not fit together."""
@@ -350,7 +352,9 @@ def _compiled() -> bool:
 
 @contextmanager
 def interruptible() -> Iterator[Callable[[], bool]]:
-    """Whether Ctrl-C was pressed, in place of its stopping everything; pressed again, it does."""
+    """Whether Ctrl-C was pressed, in place of its stopping everything; pressed again, it does. Where it is ignored, as
+    by what runs in the background, it stays so.
+    """
     pressed = False
 
     def press(_number: int, _frame: object) -> None:
@@ -359,7 +363,9 @@ def interruptible() -> Iterator[Callable[[], bool]]:
         note("ending; press Ctrl-C again to stop at once")
         signal.signal(signal.SIGINT, before)
 
-    before = signal.signal(signal.SIGINT, press)
+    before = signal.getsignal(signal.SIGINT)
+    if before is not signal.SIG_IGN:
+        signal.signal(signal.SIGINT, press)
     try:
         yield lambda: pressed
     finally:

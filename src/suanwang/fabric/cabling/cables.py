@@ -17,7 +17,7 @@ import csv
 import io
 import re
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -75,15 +75,6 @@ class Cabling:
 
     cables: tuple[Cable, ...]
     file: str = ""
-    by_port: dict[tuple[str, str], Cable] = field(default_factory=dict)
-
-    def far_end(self, device: str, port: str) -> tuple[str, str] | None:
-        """Device and port at the other end of the cable that is to be in a port; None if there is to be none."""
-        if (cable := self.by_port.get((device, port))) is None:
-            return None
-        if (cable.a_device, cable.a_port) == (device, port):
-            return cable.b_device, cable.b_port
-        return cable.a_device, cable.a_port
 
     def network(self) -> Network:
         """The list as a network: devices that are never an upper end are endpoints.
@@ -278,7 +269,7 @@ def parse_cabling(text: str, file: str = "") -> Cabling:
     """The cabling list in a CSV text. Columns may stand in any order; only devices and ports must be there."""
     reader = csv.reader(io.StringIO(text), strict=True)
     cables: list[Cable] = []
-    by_port: dict[tuple[str, str], Cable] = {}
+    taken: set[tuple[str, str]] = set()
     try:
         head = [column.strip().lower() for column in next(reader, [])]
         _check_head(head, file)
@@ -294,14 +285,15 @@ def parse_cabling(text: str, file: str = "") -> Cabling:
                 )
             cable = _cable(dict(zip(head, (word.strip() for word in row), strict=True)), file, reader.line_num)
             for end in ((cable.a_device, cable.a_port), (cable.b_device, cable.b_port)):
-                if by_port.setdefault(end, cable) is not cable:
+                if end in taken:
                     refuse(f"{end[0]} {end[1]} has two cables", "a port takes one", file, reader.line_num)
+                taken.add(end)
             cables.append(cable)
     except csv.Error as problem:
         refuse(f"not readable as CSV: {problem}", "quote fields that hold a comma", file, reader.line_num)
     if not cables:
         refuse("there is no cable in the list", "write one in each line", file)
-    return Cabling(tuple(cables), file, by_port)
+    return Cabling(tuple(cables), file)
 
 
 def _check_head(head: list[str], file: str) -> None:

@@ -94,21 +94,3 @@ def single(bits: int) -> float:
 def signed(number: int) -> int:
     """A varint as two's complement of 64 bits: int32 and int64 fields."""
     return number - 2**64 if number >> 63 else number
-
-
-def write_varint(number: int) -> bytes:
-    """A number, which may be negative, as a varint."""
-    number &= 2**64 - 1
-    found = bytearray()
-    while number > 0x7F:
-        found.append(number & 0x7F | 0x80)
-        number >>= 7
-    return bytes([*found, number])
-
-
-def write_field(number: int, value: int | bytes | str) -> bytes:
-    """One field: a varint for a number, length-delimited for bytes and text."""
-    if isinstance(value, int):
-        return write_varint(number << 3 | VARINT) + write_varint(value)
-    data = value.encode() if isinstance(value, str) else value
-    return write_varint(number << 3 | BYTES) + write_varint(len(data)) + data
