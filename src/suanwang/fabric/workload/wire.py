@@ -1,4 +1,4 @@
-"""The wire format of protocol buffers, read and written by hand: tags, varints and length-delimited fields.
+"""The wire format of protocol buffers, read by hand: tags, varints and length-delimited fields.
 
 A message is a sequence of fields: a varint tag (number << 3 | wire type), then the value ("Encoding", Protocol Buffers
 documentation). What a file claims about lengths is checked against what it has.
